@@ -5,9 +5,10 @@ PYTHON ?=
 RUN ?= run
 # Relative paths only: the folder of this file may have spaces in its name.
 PY := .venv/bin/python
+ASYNCAPI ?= build/asyncapi
 
 .DEFAULT_GOAL := help
-.PHONY: help all setup locks reference docs check test test-fast test-all demo up down wheel tools schemas vectors contract vault e2e erasure bench chaos drills fuzz properties simulate mutants outages fixture asyncapi
+.PHONY: help all setup locks reference docs check test test-fast test-all demo up down wheel tools schemas vectors contract vault e2e erasure bench bench-compare bench-peers chaos drills fuzz properties simulate mutants outages fixture asyncapi
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -35,8 +36,11 @@ check: .venv/stamp ## style, types, layers, reference pages
 	$(PY) -m mypy
 	$(PY) tools/reference.py --check
 	$(PY) tools/asyncapi.py --check
+	$(PY) tools/console_texts.py --check
 	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
+# Without compiled files each process of a test would compile all of them, and pytest rewrite every test.
+unexport PYTHONDONTWRITEBYTECODE
 # Two processes beside each other, each with servers of its own; a file's tests stay together.
 PYTEST := $(PY) -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
@@ -44,7 +48,7 @@ test: .venv/stamp tools ## what must hold before a merge, on a real Kafka and a 
 	$(PYTEST) -m "not long"
 
 test-fast: .venv/stamp ## what needs no server (under a minute)
-	$(PYTEST) -m "not long and not real" tests/unit tests/scenarios
+	$(PYTEST) -m "not long and not slow and not real" tests/unit tests/scenarios
 
 test-all: .venv/stamp tools ## every test, the long ones too, at larger sizes (an hour); the largest: chaos, drills, outages, fuzz, properties
 	SIZE=full $(PYTEST)
@@ -100,14 +104,15 @@ fuzz: .venv/stamp tools ## whole records by dice against every worker: 200 histo
 	FUZZ_SEEDS=200 $(PY) -m pytest -o timeout=0 tests/scenarios/test_fuzz.py
 	FUZZ_S=$${FUZZ_S:-600} $(PY) -m pytest -s tests/e2e/test_fuzz_live.py
 
-properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what, 20,000 people and strangers erased (half an hour)
+properties: .venv/stamp ## 5,000 random histories of 50 steps against an oracle of who may be shown what, 20,000 people and strangers erased, 10,000 histories of calls through each platform's way of telling them (an hour)
 	PROPERTY_SEQUENCES=5000 PROPERTY_STEPS=50 PROPERTY_SHORTEN=1 IDENTITY_CASES=20000 \
 	  $(PY) -m pytest -o timeout=0 tests/scenarios/test_properties.py tests/scenarios/test_identifier_cases.py
+	HISTORIES=10000 $(PYTEST) -o timeout=0 tests/unit/core/sources/test_histories.py tests/unit/core/sources/test_pairing.py
 
 simulate: .venv/stamp ## two policies a year apart over call data, day by day against an oracle (CALLS=calls.csv)
 	$(PY) tests/support/simulate.py $(if $(CALLS),--calls "$(CALLS)")
 
-bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures, one and a thousand; a look at a million records; the keystore walk; against the release before; beside what is bad
+bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Faust agent; erasures, one and a thousand; a look at a million records; the keystore walk; revisions; against the release before; beside what is bad
 	$(PY) -W ignore bench/protect.py
 	$(PY) -W ignore bench/erase.py
 	$(PY) -W ignore bench/erase_many.py
@@ -118,8 +123,22 @@ bench: .venv/stamp tools ## events per CPU second, ours against an idiomatic Fau
 	$(PY) -W ignore bench/sweep.py
 	$(PY) -W ignore bench/cases.py
 	$(PY) -W ignore bench/startup.py
+	$(PY) -W ignore bench/revisions.py
 	$(PY) -W ignore bench/release.py
 	$(PY) -W ignore bench/beside.py
+	$(PY) -W ignore bench/sessions.py
+	$(PY) -W ignore bench/console.py
+
+bench-compare: .venv/stamp ## CPU per event of this tree's protector by that of another commit or folder (BASE=...), in turns, in memory
+	@test -n "$(BASE)" || { echo "BASE is missing: make bench-compare BASE=<commit or folder>" >&2; exit 1; }
+	BASE="$(BASE)" $(PY) -W ignore bench/compare.py
+
+bench-peers: .venv/stamp tools ## one table and plot of speed: ours, its floor, a Faust agent, Kroxylicious, Confluent's client, in one run (15 minutes)
+	@test -d .venv-peers/bin || { python=$$(sh tools/find-python "$(PYTHON)") && "$$python" -m venv .venv-peers; }
+	.venv-peers/bin/python -m pip install --quiet --require-hashes -r bench/peers/requirements.txt
+	mvn -q -B -f bench/peers/kroxylicious/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$(CURDIR)/.venv-peers/kroxylicious"
+	$(PY) -W ignore bench/peers/table.py
+	.venv-peers/bin/python bench/peers/plot.py bench-peers.json docs/explanation/peers.svg
 
 mutants: .venv/stamp tools ## take each protection out and see its test fail (minutes)
 	$(PY) tests/mutants.py
@@ -128,11 +147,17 @@ reference: .venv/stamp ## write docs/reference/ and the pictures anew from the c
 	$(PY) tools/reference.py
 	$(PY) tools/drawings.py
 	$(PY) tools/code_map.py
+	$(PY) tools/console_texts.py
+
+.PHONY: screenshots
+screenshots: .venv/stamp ## write docs/console/ anew: each page of the console, light and dark (needs Chromium)
+	SHOTS="$(CURDIR)/docs/console" $(PY) -m pytest -q -n0 tests/e2e/test_console_pages.py -k any_page
 
 asyncapi: .venv/stamp ## check schemas/asyncapi.yaml with the AsyncAPI project's own parser (needs node and npm)
 	@command -v npm >/dev/null || { echo "No npm found: install Node.js 20 or later" >&2; exit 1; }
-	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/asyncapi @asyncapi/parser@3
-	NODE_PATH=build/asyncapi/node_modules node tools/asyncapi_check.js schemas/asyncapi.yaml
+	mkdir -p "$(ASYNCAPI)" && cp tools/asyncapi_parser/package.json tools/asyncapi_parser/package-lock.json "$(ASYNCAPI)"
+	npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$(ASYNCAPI)"
+	NODE_PATH="$(ASYNCAPI)/node_modules" node tools/asyncapi_parser/check.js schemas/asyncapi.yaml
 
 docs: .venv/stamp ## build the documentation site, strictly, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

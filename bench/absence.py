@@ -1,8 +1,8 @@
 """
-What one pass of observation costs: RECORDS legs on a real broker, read as an outsider and on the broker's disk, ERASED people at once.
+The cost of an observation pass: RECORDS legs on a broker, read from outside and on its disk, ERASED people at once.
 
-The legs are sealed as the protector seals them and written as it writes them. The pass runs in a process of its own, by the very
-functions that the auditor calls; CPU seconds are that process' user and system time over the pass alone (`getrusage`), memory is its
+The legs are sealed and written as the protector does. The pass runs in its own process, by the very
+functions the auditor calls; CPU seconds are that process' user and system time in the pass (`getrusage`), memory its
 highest resident size, start-up included. The broker's own work is not in it.
 """
 

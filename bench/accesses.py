@@ -1,7 +1,7 @@
 """
-Who has opened a hundred people's records, in a hundred days of accesses: by the index, and by reading them all for each.
+Who has opened a hundred people's records, in a hundred days of accesses: by the index, and by reading all for each.
 
-A partition of 200,000 legs, read whole once a day, 5,000 legs an access: 4,000 signed accesses. No Kafka: what is measured is what
+A partition of 200,000 legs, read whole once a day, 5,000 legs each: 4,000 signed accesses. No Kafka: measured is what
 the keeper does with the records that it is handed. Figures are CPU seconds of this process.
 """
 
@@ -43,7 +43,8 @@ def accesses(key: ActorKey) -> list[bytes]:
         key.vouched(
             Access(
                 v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=0, from_=first,
-                to=first + BATCH - 1, opened=BATCH, refused={}, at=START + timedelta(days=day, seconds=number), which=which,
+                to=first + BATCH - 1, opened=BATCH, refused={}, at=START + timedelta(days=day, seconds=number),
+                which=which,
             ),
             PLACE,
         )

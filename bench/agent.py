@@ -7,8 +7,9 @@ from typing import Any
 
 import faust
 
-from calllog_guard.core.calls.event import Limits, read_event
+from calllog_guard.core.calls.event import Limits
 from calllog_guard.core.calls.leg import leg_texts
+from calllog_guard.core.calls.reading import read_event
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.leg_envelope import NONCE_BYTES, LegHeader, seal_leg
 from calllog_guard.core.crypto.subject_secrets import (

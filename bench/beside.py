@@ -1,8 +1,8 @@
 """
-How long good events take beside what is bad, against the same without it, in turns on one installation with all its workers.
+How long good events take beside bad input, and without it, in turns on one installation with all its workers.
 
-RATE good events a second; beside them poisoned records, a person whose key is missing, one whose entry has a flipped bit, the erasure of
-somebody with LEGS legs (their tombstones and the result of it), and a case that is acknowledged over and over. Times are the broker's.
+RATE good events a second; beside them poisoned records, a person without a key, an entry with a flipped bit, erasure of
+somebody with LEGS legs (tombstones and result), and a case that is acknowledged over and over. Times are the broker's.
 """
 
 import asyncio

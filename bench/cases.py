@@ -1,9 +1,9 @@
 """
 100,000 open cases: how long a desk takes to start on them, and how long a look at their due dates takes.
 
-Prints seconds: `written` (the cases into their topic), `read` (from a real Kafka into the desk's memory: what a start takes),
-`first_look` (dates of every case worked out), `look` (every later one), `brake` (what one request pays to know whether its
-brake is engaged) and the memory that the cases take. The broker runs beside it on the same machine, so the looks' bar is held
+Prints seconds: `written` (the cases into their topic), `read` (from a real Kafka into the desk's memory: a start),
+`first_look` (dates of every case worked out), `look` (every later one), `brake` (what a request pays to know if its
+brake is engaged) and the cases' memory. The broker runs beside it on the same machine, so the looks' bar is held
 against the processor's seconds. The first look tells some 36,000 alarms. CASES sets how many.
 """
 
@@ -52,7 +52,7 @@ WAITS = ("identity", "officer", "clarification", "fee")
 
 
 def opened(number: int, table: Any) -> Case:
-    """A case of the last five weeks; every eighth has seen its clock moved; each holds a sealed request of 600 bytes."""
+    """A case of the last five weeks; every eighth saw its clock moved; each holds a sealed request of 600 bytes."""
     at = NOW - timedelta(minutes=number % (35 * 24 * 60), seconds=number % 60)
     jti = f"bench-{number:08d}"
     waits: Any = WAITS[number % 4]

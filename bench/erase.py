@@ -1,7 +1,7 @@
 """
-How long an erasure takes while 500 events a second flow: from the request's publication to the fence, and to `tombstoned`.
+How long an erasure takes while 500 events a second flow: from the request's publication to fence and `tombstoned`.
 
-Times are differences between the request's append time and the stages in the case, on one machine's clock. Behind the fence no
+Times are differences between the request's append time and the stages in the case, on one clock. Behind the fence no
 reader opens a leg: `read` asks the person entry for every leg.
 """
 

@@ -1,9 +1,9 @@
 """
-A thousand people with a hundred legs each erased while 500 events a second flow: when all are destroyed, and when all are seen absent.
+1,000 people with 100 legs each erased at 500 events a second: when all are destroyed, and when all are seen absent.
 
-Prints, from the publication of the first request to the last case's stage: `destroyed`, `tombstoned`, `absent`, `gone`; and from a
-case's `tombstoned` to its `absent`, beside the bound of the profile and the longest look that the auditor made. One request per person;
-with SUBJECTS=100 a hundred people per request. Times are those in the cases, on one machine's clock, the broker and Redis beside the
+Prints, from the first request's publication to the last stage: `destroyed`, `tombstoned`, `absent`, `gone`; and from a
+case's `tombstoned` to its `absent`, beside the profile's bound and the auditor's longest look. One request per person;
+with SUBJECTS=100 a hundred people per request. Times are the cases', on one clock, broker and Redis beside the
 workers.
 """
 

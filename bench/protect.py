@@ -1,8 +1,8 @@
 """
-Events per CPU second: our protector against an idiomatic Faust agent that does the same sealing, in one run on one broker.
+Events per CPU second: our protector against an idiomatic Faust agent with the same sealing, in one run on one broker.
 
-Both read the same number of the same calls from a real Kafka and write the same legs; CPU is the process' own (user + system), from
-start to the last leg, start-up subtracted by a first small run. The agent: `async for event in stream`, keys cached, `topic.send`.
+Both read the same calls from a real Kafka and write the same legs; CPU is the process' own (user + system), from
+start to last leg, less the start-up of a small run. The agent: `async for event in stream`, keys cached, `topic.send`.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def spent(pid: int) -> float:
 
 
 def publish(guard: Installation, count: int, start: int) -> None:
-    """Calls of two or three people; a thousand people in all."""
+    """Calls of two or three people; 2,500 people in all: a thousand, a thousand, and half as many third parties."""
     batch = []
     for number in range(start, start + count):
         names = [f"user-{(number * step) % PEOPLE}-{step}@example.org" for step in (1, 3, 7)[: 2 + number % 2]]

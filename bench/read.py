@@ -1,8 +1,8 @@
 """
-Legs opened per CPU second of one core, warm: `Reader` on a real Kafka and a real Redis, keys cached, persons read afresh per batch.
+Legs opened per CPU second of one core, warm: `Reader` on real Kafka and Redis, keys cached, persons reread per batch.
 
-Three figures: a plain read (log, keystore, access records, lines), the same judged from memory (no log, no lines), and a follower that
-fills a new cursor file. CPU is this process' own (user + system); wall time is shared with the broker on the same machine.
+Three figures: a plain read (log, keystore, accesses, lines), the same from memory (no log, no lines), a follower that
+fills a new cursor file. CPU is this process' own (user + system); wall time is shared with the broker on one machine.
 Protectors write the legs first: LEGS of them, of PEOPLE people, each leg under its own key of the month.
 """
 

@@ -1,9 +1,9 @@
 """
-The protector of this release against that of a release before, in one run on one broker: events a second, CPU, and latency.
+The protector of this release against that of one before, in one run on one broker: events a second, CPU, and latency.
 
-Both have an installation of their own on the same servers and run all the time; they are measured in turns, and each round begins with
-the other one. Throughput: EVENTS wait while the worker stands still (SIGSTOP), the time runs from its going on to the broker's time of the last leg.
-Latency: RATE events a second of one party; from the broker's time of the event to the broker's time of its leg, in order.
+Both have their own installation on the same servers and always run; they are measured in turns, each round begins with
+the other one. Throughput: EVENTS wait for the stopped worker; time runs from SIGCONT to the last leg's broker time.
+Latency: RATE events a second of one party; from the event's broker time to its leg's, in order.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ class Measured:
         self.all_ms += ms
 
     def of_all_rounds(self) -> dict[str, float]:
-        """Latency of all rounds together: one round's 99th percentile is a few tens of events, of the machine as much as of the release."""
+        """Latency of all rounds: one round's 99th percentile is a few tens of events, the machine's as much."""
         ms = sorted(self.all_ms)
         return {"mean_ms": statistics.mean(ms)} | {f"p{each}_ms": ms[len(ms) * each // 100] for each in (50, 90, 99)}
 

@@ -1,5 +1,5 @@
 """
-CPU seconds of a start: of `--help`, in units of what Python's own `asyncio, ssl, json, argparse` cost, and of workers up to `started`.
+CPU seconds of starts: `--help`, in units of Python's own `asyncio, ssl, json, argparse`, and workers until `started`.
 
 BEFORE names the `src` folder of another release: its workers start in turns with ours, on an installation of their own.
 """

@@ -1,4 +1,4 @@
-"""Events at an even rate, and how long each took from the broker's time of its record to the broker's time of its leg."""
+"""Events at an even rate, and how long each took from its record's broker time to its leg's."""
 
 import asyncio
 import subprocess

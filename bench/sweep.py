@@ -1,9 +1,9 @@
 """
 A million legs that fall due at once, by a policy that shortens their period, while 500 events a second flow.
 
-Prints how long until the last tombstone is in the log, the keeper's memory while it sweeps (its peak, and what it held before), and the
-time from an event's append to its leg's append, before and during the sweep. Times are the broker's, broker and Redis beside the
-workers. LEGS=100000 for a short run.
+Prints how long until the last tombstone is in the log, the keeper's memory in the sweep (peak, and before), and the
+time from an event's append to its leg's, before and in the sweep. Times are the broker's; it and Redis run beside
+the workers. LEGS=100000 for a short run.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """
-How many entries the keystore walk gets through: where nothing is to be changed, where all are re-wrapped, where all ratchets move.
+How many entries the keystore walk gets through: with nothing to change, all to re-wrap, all ratchets to move.
 
-Entries per second of the walk's own CPU (time.process_time; Redis runs on another core) and of the wall clock. A walk looks at
-every entry twice: once to renew it, once more before an epoch may be destroyed.
+Redis' memory for each living person; entries per second of the walk's own CPU (time.process_time; Redis on another
+core) and of the wall clock. A walk reads every entry twice: once to renew it, once more before an epoch may be
+destroyed.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
+from redis import Redis
 from redises import Lone, running
 
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
@@ -69,7 +71,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running(server := Lone(Path(folder) / "redis")):
         keystore = RedisKeystore(server.url)
         vault = Vault(LocalKms(Path(folder) / "kms"), FileRing(Path(folder) / "kms"))
-        ring = await filled(keystore, vault, clock)
+        with Redis.from_url(server.url) as redis:
+            empty = redis.info("memory")["used_memory"]
+            ring = await filled(keystore, vault, clock)
+            result["redis_bytes_per_person"] = round((redis.info("memory")["used_memory"] - empty) / PEOPLE)
         periods = Periods(keep_days=90, late_days=35, epoch_days=7, window_days=14)
         for name, days in (("unchanged", 0), ("rewrapped", 7), ("rewrapped_again", 7), ("ratchets_moved", 120)):
             clock.at += timedelta(days=days)

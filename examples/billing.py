@@ -4,10 +4,10 @@ Keeps a billing table in SQLite true: every call that billing may see is a row, 
     . run/stack.env; . guard/calllog-guard.env
     python examples/billing.py --table billing.db --cursor billing.cursor
 
-Stop it as you like (Ctrl-C, kill -9, power): started again, it goes on where it ended. Two things make that so: each batch of
-lines is one transaction of ours, committed before the next batch is asked for; and a line is applied by its token, so that one
-that comes twice does no harm. Erased, expired, restricted: the table learns of each by a removal, and never why. Where the policy says
-that billing survives an erasure by law, an erased person's rows stay until the law's period is over; then they are removed too.
+Stop it as you like (Ctrl-C, kill -9, power): started again, it goes on where it ended. Two reasons: each batch of
+lines is one transaction of ours, committed before the next is asked for; and a line is applied by its token, so one
+that comes twice does no harm. Erased, expired, restricted: it sees a removal, never the reason. If the policy says
+that billing survives an erasure by law, an erased person's rows stay until the law's period ends, then go too.
 """
 
 import argparse

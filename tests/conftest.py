@@ -3,6 +3,8 @@
 import gc
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from calllog_guard.devstack.supervisor import Stack
 
+_CLIENTS = ("kafka-io", "calllog-guard")
+"""The threads of kafka-python, and of the client library."""
 _skipped = pytest.StashKey[list[str]]()
 # how long an example takes is the machine's affair: beside other work it says nothing about the code
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -88,6 +92,15 @@ def stack(java: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Sta
         yield running
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left() -> Iterator[None]:
+    """No client outlives its file: its thread draws random numbers in the midst of another's test, and asks for ever."""
+    before = set(threading.enumerate())
+    yield
+    left = [each.name for each in set(threading.enumerate()) - before if each.name.startswith(_CLIENTS)]
+    assert left == []
+
+
 @pytest.fixture
 def struck(stack: "Stack") -> "Iterator[Stack]":
     """The stack, for a test that freezes or ends its servers: they are there again afterwards."""
@@ -95,3 +108,14 @@ def struck(stack: "Stack") -> "Iterator[Stack]":
     for child in stack.children.values():
         child.thaw()
         child.start()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """The handlers of this process, as they were before."""
+    ours = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+    before = {each: signal.getsignal(each) for each in ours}
+    yield
+    signal.set_wakeup_fd(-1)
+    for each, handler in before.items():
+        signal.signal(each, handler)

@@ -12,7 +12,203 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+_PAIRING = "tests/scenarios/test_pairing_sessions.py::test_"
+_APART = "tests/scenarios/test_sessions_kept_apart.py::test_"
+_MOMENT = "tests/unit/core/sessions/test_moment.py::test_"
+_OUTSIDE = (
+    "tests/unit/workers/keys/test_domains.py::"
+    "test_who_faces_the_internet_and_who_pairs_hold_no_key_that_knows_or_opens_people"
+)
 MUTANTS: list[tuple[str, str, str, str, str]] = [
+    (
+        "ingest: raw notifications are not trimmed",
+        "workers/auditor/upkeep.py",
+        "        done += [await self._cut(INGEST, topic, each) for topic, each in self._of(Topic.NOTIFICATIONS).items()]\n",
+        "",
+        "tests/unit/workers/auditor/test_auditor.py::test_raw_notifications_are_kept_rolling_where_an_ingest_reads_them_and_trimmed_behind_it",
+    ),
+    (
+        "mappings: digits of a number beyond microseconds are rounded",
+        "core/sources/converters.py",
+        "        if micros / 1_000_000 == value:",
+        "        if True:",
+        "tests/unit/core/sources/test_converters.py::test_a_usual_number_is_the_moment_that_its_digits_say",
+    ),
+    (
+        "mappings: in an expression a zero is false",
+        "core/sources/expressions.py",
+        "(isinstance(found, str | list | dict) and not found)",
+        "not found",
+        "tests/unit/core/sources/test_expressions.py::test_an_expression_says_what_the_library_says",
+    ),
+    (
+        "import: what is mended of old times is not told",
+        "workers/protector/importer.py",
+        "            mended.update(checked.mended)\n",
+        "",
+        "tests/unit/workers/protector/test_importer.py::test_a_mended_time_is_counted_by_its_reason",
+    ),
+    (
+        "webhooks: anybody's secret signs",
+        "core/webhooks/signatures.py",
+        "    found = [each for each in keys.secrets if scheme.check(request, each, keys, now_s)]\n",
+        "    found = list(keys.secrets)\n",
+        "tests/unit/core/webhooks/test_signatures.py::test_another_secret_signs_nothing",
+    ),
+    (
+        "webhooks: a time of long ago is good",
+        "core/webhooks/signatures.py",
+        "    if abs(now_s - (at / 1000 if at >= _MS_FROM else at)) > keys.window_s:",
+        "    if False:",
+        "tests/unit/core/webhooks/test_signatures.py::test_a_request_is_good_within_the_window_alone",
+    ),
+    (
+        "webhooks: a token of LiveKit is good for any body",
+        "core/webhooks/signatures.py",
+        "    return _same(claims.sha256, _b64(hashlib.sha256(request.body).digest()))",
+        "    return True",
+        "tests/unit/core/webhooks/test_signatures.py::test_a_token_is_no_token_for_another_body_or_another_algorithm",
+    ),
+    (
+        "webhooks: whatever Zoom's question holds is signed",
+        "core/webhooks/signatures.py",
+        "    if not _CHALLENGE.match(token):",
+        "    if False:",
+        "tests/unit/core/webhooks/test_signatures.py::test_what_we_sign_for_zoom_is_never_what_a_webhook_is_made_of",
+    ),
+    (
+        "webhooks: answered before the broker has acknowledged",
+        "workers/ingest/receiver.py",
+        "        await self._at.writer.write(work.outputs)\n",
+        "",
+        "tests/scenarios/test_ingest.py::test_what_no_broker_acknowledges_is_sent_again_by_its_platform",
+    ),
+    (
+        "webhooks: a fault of the log halts nobody",
+        "workers/ingest/receiver.py",
+        "                self._halt(error)",
+        "                pass",
+        "tests/scenarios/test_ingest.py::test_what_goes_wrong_is_503_and_halts_where_nothing_may_follow",
+    ),
+    (
+        "webhooks: a body in pieces has no end",
+        "adapters/http/webhooks.py",
+        "            if size > self._service.most_bytes:",
+        "            if False:",
+        "tests/unit/adapters/http/test_webhook_server.py::test_a_body_in_pieces_is_bounded_too",
+    ),
+    (
+        "webhooks: a body takes as long as it likes",
+        "adapters/http/webhooks.py",
+        "async with asyncio.timeout(_BODY_S):",
+        "async with asyncio.timeout(None):",
+        "tests/unit/adapters/http/test_webhook_server.py::test_slow_clients_are_cut_off_and_the_others_served",
+    ),
+    (
+        "webhooks: connections without end",
+        "adapters/http/webhooks.py",
+        "        if self._full():",
+        "        if False:",
+        "tests/unit/adapters/http/test_webhook_server.py::test_connections_and_requests_at_work_are_bounded",
+    ),
+    (
+        "webhooks: bodies in memory without end",
+        "adapters/http/webhooks.py",
+        "        if self._at_work >= _AT_WORK:",
+        "        if False:",
+        "tests/unit/adapters/http/test_webhook_server.py::test_connections_and_requests_at_work_are_bounded",
+    ),
+    (
+        "webhooks: the library answers what is broken, and quotes it",
+        "adapters/http/webhooks.py",
+        "    def handle_error(",
+        "    def handled_error(",
+        "tests/unit/adapters/http/test_webhook_server.py::test_what_is_no_webhook_is_turned_away_with_a_number",
+    ),
+    (
+        "ingest: a letter repeats whatever a header says",
+        "workers/runtime/dead_letters.py",
+        "source=name if (name := source_of(record.headers)) in self.sources else msgspec.UNSET",
+        "source=source_of(record.headers)",
+        "tests/scenarios/test_ingest.py::test_a_record_of_no_source_is_a_letter_that_repeats_no_name",
+    ),
+    (
+        "ingest: a secret that everybody can read is taken",
+        "adapters/mappings/ingest_file.py",
+        "    if others:",
+        "    if False:",
+        "tests/unit/adapters/test_ingest_file.py::test_a_secret_that_everybody_can_read_is_refused",
+    ),
+    (
+        "ingest: what is refused again counts as replayed",
+        "cli/_mapped_letters.py",
+        "        if work.refused:",
+        "        if False:",
+        "tests/e2e/test_ingest_http.py::test_a_letter_is_replayed_by_a_mended_mapping_and_never_lies_in_clear",
+    ),
+    (
+        "ingest: what is skipped is lost silently",
+        "workers/ingest/intake.py",
+        "        for reason, many in Counter(work.skipped).items() if work.skipped else ():",
+        "        for reason, many in ():",
+        "tests/scenarios/test_ingest.py::test_a_skipped_message_is_counted_by_the_rules_word",
+    ),
+    (
+        "faust: a batch is acknowledged before its lines are taken",
+        "faust/door.py",
+        "                for record, line in await lines(",
+        "                for event in events:\n                    await stream.ack(event)\n                for record, line in await lines(",
+        "tests/scenarios/test_faust_opened.py::test_a_batch_is_acknowledged_once_its_last_line_was_taken",
+    ),
+    (
+        "faust: a table is changed in any partition",
+        "faust/door.py",
+        "                    _at_hand.set(weakref.ref(at[record.partition, record.offset]))\n",
+        "",
+        "tests/scenarios/test_faust_opened.py::test_a_batch_is_acknowledged_once_its_last_line_was_taken",
+    ),
+    (
+        "faust: a loop that is left goes on with the next batch",
+        "faust/door.py",
+        "if not ended and not app.should_stop:",
+        "if False:",
+        "tests/scenarios/test_faust_opened.py::test_whoever_leaves_the_loop_ends_the_app_and_acknowledges_nothing",
+    ),
+    (
+        "faust: a Record shows whom it is about",
+        "faust/records.py",
+        'return f"<{type(self).__name__}>"',
+        "return str(self.asdict())",
+        "tests/scenarios/test_faust_opened.py::test_a_record_is_sent_as_its_schema_says_and_its_repr_shows_nothing",
+    ),
+    (
+        "faust: the topic of legs is made by Faust",
+        "faust/door.py",
+        "return _LegsTopic(app,",
+        "return Topic(app,",
+        "tests/scenarios/test_faust_opened.py::test_faust_never_makes_the_topic_of_legs",
+    ),
+    (
+        "faust: an erasure removes what law keeps",
+        "workers/reader/handed.py",
+        "if right.copies:",
+        "if False:",
+        "tests/scenarios/test_faust_opened.py::test_a_purpose_that_keeps_copies_is_sent_to_the_reader_that_knows_them",
+    ),
+    (
+        "faust: a missing key removes a row",
+        "workers/reader/handed.py",
+        "elif verdict.refusal is not Refusal.UNKNOWN:",
+        "else:",
+        "tests/scenarios/test_faust_opened.py::test_a_missing_key_removes_nothing",
+    ),
+    (
+        "faust: what is refused now stays",
+        "workers/reader/handed.py",
+        "elif verdict.refusal is not Refusal.UNKNOWN:",
+        "elif verdict.refusal is None:",
+        "tests/scenarios/test_faust_opened.py::test_what_may_be_seen_is_put_and_what_may_not_is_removed_and_counted",
+    ),
     (
         "any partition: anybody makes a request older",
         "core/stream/routes.py",
@@ -39,7 +235,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/desk/routes.py",
         "return [first(record, proofs) for record in records if",
         "return [record for record in records if",
-        "tests/scenarios/test_any_partition.py::test_a_request_elsewhere_is_taken_to_its_tenants_partition_with_its_first_place_and_time",
+        (
+            "tests/scenarios/test_any_partition.py::"
+            "test_a_request_elsewhere_is_taken_to_its_tenants_partition_with_its_first_place_and_time"
+        ),
     ),
     (
         "refused: anybody is answered, and so writes where receipts are",
@@ -53,7 +252,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/answers/refused_request.py",
         'return None if tells and role != "backend" else jti',
         "return jti",
-        "tests/scenarios/test_refused_requests.py::test_nothing_that_officers_order_of_holds_is_answered_where_backends_read",
+        (
+            "tests/scenarios/test_refused_requests.py::"
+            "test_nothing_that_officers_order_of_holds_is_answered_where_backends_read"
+        ),
     ),
     (
         "refused: a repeat says that the first was refused",
@@ -116,7 +318,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/enforcement/tracing.py",
         "return any(each.type == ends and each.turn > work.decision.turn for each in ruled.values())",
         "return False",
-        "tests/scenarios/test_recipients.py::test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing",
+        (
+            "tests/scenarios/test_recipients.py::"
+            "test_a_withdrawal_that_is_taken_back_before_a_keeper_looks_holds_up_nothing"
+        ),
     ),
     (
         "law: a hold on somebody erased holds nothing",
@@ -249,7 +454,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keys/tenants/tenant_secrets.py",
         "            self._ring.remove(name)\n",
         "            pass\n",
-        "tests/unit/workers/keys/test_domains.py::test_an_installation_with_one_key_for_all_goes_on_and_is_separated_by_one_call",
+        (
+            "tests/unit/workers/keys/test_domains.py::"
+            "test_an_installation_with_one_key_for_all_goes_on_and_is_separated_by_one_call"
+        ),
     ),
     (
         "domains: what is others' is taken for a silent KMS",
@@ -338,14 +546,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case waits for whose it is before it is opened",
         "workers/desk/cases/case_owners.py",
-        "identities = await self.identities(await self._decider.subjects.known(request))",
+        "identities = await self.identities(await self._decider.subjects.known(request, alone=True))",
         "identities = await self.identities(list((await self._decider.lookups(request)).values()))",
         "tests/scenarios/test_one_persons_matter.py::test_desk_same_entry_of_one_person_holds_up_nobody_else",
     ),
     (
         "an act waits for whose the case is",
         "workers/desk/cases/case_owners.py",
-        "        lookups = await self._decider.subjects.known(request)\n",
+        "        lookups = await self._decider.subjects.known(request, alone=True)\n",
         "        lookups = list((await self._decider.lookups(request)).values())\n",
         "tests/scenarios/test_one_persons_matter.py::test_desk_an_extension_is_never_lost_in_silence",
     ),
@@ -368,7 +576,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/desk/decisions/decider.py",
         "found |= {lookup for lookup, person in persons.items() if await self._may_own(each, person)}",
         "pass",
-        "tests/scenarios/test_one_persons_matter.py::test_who_has_another_objection_that_does_not_open_stays_restricted",
+        (
+            "tests/scenarios/test_one_persons_matter.py::"
+            "test_who_has_another_objection_that_does_not_open_stays_restricted"
+        ),
     ),
     (
         "one objection waits for another's person",
@@ -382,21 +593,30 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/desk/decisions/holds.py",
         "others = await homes.everyone_known(",
         "others = await homes.everyone(",
-        "tests/scenarios/test_one_persons_matter.py::test_desk_same_entry_of_one_held_person_holds_up_nobody_elses_erasure",
+        (
+            "tests/scenarios/test_one_persons_matter.py::"
+            "test_desk_same_entry_of_one_held_person_holds_up_nobody_elses_erasure"
+        ),
     ),
     (
         "a release looks for everybody whom it names before it is opened",
         "workers/desk/decisions/holds.py",
         "for each in await self._a.decider.subjects.keys(request)):",
         "for each in map(lambda one: {one}, (await self._a.decider.lookups(request)).values())):",
-        "tests/scenarios/test_one_persons_matter.py::test_a_release_that_names_somebody_whose_entry_is_bad_holds_up_nobody",
+        (
+            "tests/scenarios/test_one_persons_matter.py::"
+            "test_a_release_that_names_somebody_whose_entry_is_bad_holds_up_nobody"
+        ),
     ),
     (
         "a lost entry is taken for a silent keystore",
         "workers/keys/people/homes.py",
         'raise EntryUnreadableError("one of two entries that are one person is lost", "entry_lost")',
         "raise ConnectionError",
-        "tests/scenarios/test_one_persons_matter.py::test_protector_one_lost_entry_to_which_another_leads_holds_up_nobody",
+        (
+            "tests/scenarios/test_one_persons_matter.py::"
+            "test_protector_one_lost_entry_to_which_another_leads_holds_up_nobody"
+        ),
     ),
     (
         "a foreign file among the epochs ends the auditor",
@@ -457,7 +677,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a decision that nobody sealed keeps an epoch",
         "app/roles.py",
-        '                    open_entry(decision, shared.vault.epoch_key(EpochName(decision.epoch), shared.tenant, "ledger"))\n',
+        (
+            "                    open_entry(decision, shared.vault.epoch_key(EpochName(decision.epoch), shared.tenant, "
+            '"ledger"))\n'
+        ),
         "",
         "tests/scenarios/test_needed_epochs.py::test_a_forged_decision_keeps_no_epoch",
     ),
@@ -470,14 +693,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a quote that does not end swallows the rest of an old log",
-        "adapters/disk/old_logs.py",
-        "csv.reader(_lines(file), strict=True)",
-        "csv.reader(_lines(file))",
+        "core/sources/inputs.py",
+        "        strict=True,\n",
+        "",
         "tests/unit/workers/protector/test_importer.py::test_a_quote_that_never_ends_swallows_no_line_in_silence",
     ),
     (
         "of what is no row one line is told",
-        "adapters/disk/old_logs.py",
+        "adapters/disk/lines.py",
         "for line in range(done + 1, rows.line_num + 1))",
         "for line in range(rows.line_num, rows.line_num + 1))",
         "tests/unit/workers/protector/test_importer.py::test_a_quote_that_never_ends_swallows_no_line_in_silence",
@@ -490,9 +713,247 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/unit/workers/protector/test_importer.py::test_a_row_that_is_no_row_is_refused_by_its_line",
     ),
     (
+        "mappings: a refusal tells the value",
+        "core/sources/converters.py",
+        '    return UnmappedError("wrong_value", found=kind_of(value))',
+        '    return UnmappedError("wrong_value", found=str(value))',
+        "tests/unit/core/sources/test_mapping_rules.py::test_no_error_tells_a_value",
+    ),
+    (
+        "mappings: a wrong party loses the others",
+        "core/sources/mapping.py",
+        '                    skipped.append("a party without an id")\n            except UnmappedError as error:\n                refused.append(error)\n',
+        '                    skipped.append("a party without an id")\n            except UnmappedError:\n                raise\n',
+        "tests/unit/core/sources/test_mapping_rules.py::test_a_wrong_party_is_refused_alone_with_its_place_and_kind",
+    ),
+    (
+        "mappings: the hour that comes twice is guessed",
+        "core/sources/converters.py",
+        '    if around.settings.twice == "refuse":\n        raise UnmappedError("hour_twice", found="a local time that its zone has twice")\n',
+        "",
+        "tests/unit/core/sources/test_converters.py::test_the_hour_that_exists_twice_is_told_by_a_second_nearby_or_by_the_settings",
+    ),
+    (
+        "mappings: a leap second is the second before it",
+        "core/sources/converters.py",
+        "behind = behind_leap_second(found) if self.leap else found",
+        "behind = found",
+        "tests/unit/core/sources/test_converters.py::test_a_leap_second_is_the_same_in_an_event_and_through_a_mapping",
+    ),
+    (
+        "mappings: a room is one call for ever",
+        "sources/daily.toml",
+        'event.occurrence = { jmes = "!(payload.meeting_id) && payload.joined_at || `null`", convert = ["epoch-s", "day"] }\n',
+        "",
+        "tests/unit/core/sources/test_shipped_mappings.py::test_a_meeting_that_recurs_is_another_call_a_week_later",
+    ),
+    (
+        "cloudevents: of two data one is taken",
+        "core/calls/formats.py",
+        '        raise MessageError("data_twice", "/data_base64")',
+        "        return data",
+        "tests/unit/core/calls/test_formats.py::test_what_structured_mode_has_not_is_refused_by_a_word",
+    ),
+    (
+        "cloudevents: a batch is one event",
+        "core/calls/formats.py",
+        "    if (kind := _content_type(value)) != _STRUCTURED:",
+        '    if "json" not in (kind := _content_type(value)):',
+        "tests/unit/core/calls/test_formats.py::test_what_structured_mode_has_not_is_refused_by_a_word",
+    ),
+    (
+        "cloudevents: a missing content type is told as unknown fields",
+        "core/calls/reading.py",
+        "    if looks_structured(content):\n",
+        "    if False:\n",
+        "tests/unit/core/calls/test_formats.py::test_a_structured_event_without_its_content_type_is_told_so",
+    ),
+    (
+        "csv: a semicolon is no delimiter",
+        "core/sources/inputs.py",
+        '_DELIMITERS: Final = (",", ";", "\\t", "|")',
+        '_DELIMITERS: Final = (",",)',
+        "tests/unit/workers/protector/test_importer.py::test_a_spreadsheets_csv_is_read_as_it_is",
+    ),
+    (
+        "csv: another dialect is the same import",
+        "cli/_mapping.py",
+        '    said = tuple(sorted(map("=".join, args.dialect)))\n',
+        "    said = ()\n",
+        "tests/unit/cli/test_source.py::test_another_mapping_or_another_setting_makes_an_import_anew",
+    ),
+    (
+        "mappings: what is skipped is in no count",
+        "adapters/mappings/mapped_logs.py",
+        "        yield from map(Skipped, result.skipped)\n",
+        "",
+        "tests/unit/adapters/test_mapped_logs.py::test_what_a_mapping_skips_is_told_beside_what_it_takes",
+    ),
+    (
+        "mappings: what is skipped is read and accepted",
+        "workers/protector/importer.py",
+        '{"read": events.total()} | events',
+        '{"read": len(items)} | events',
+        "tests/unit/workers/protector/test_importer.py::test_what_a_mapping_skips_is_counted_by_its_words_and_is_no_event",
+    ),
+    (
+        "sessions: of two stays without a name one is lost",
+        "core/calls/event.py",
+        "        if span in known:\n",
+        "        if known:\n",
+        "tests/scenarios/test_sessions.py::test_who_is_named_twice_without_sessions_has_a_leg_for_each_stay",
+    ),
+    (
+        "sessions: which stay is the first is a matter of order",
+        "core/calls/event.py",
+        "sorted(known, key=lambda span: (span[0], span[1] or _LATEST))[1:]",
+        "list(known)[1:]",
+        "tests/scenarios/test_sessions.py::test_who_is_named_twice_without_sessions_has_a_leg_for_each_stay",
+    ),
+    (
+        "guests: two strangers are one",
+        "core/calls/strangers.py",
+        "            number += 1\n",
+        "",
+        "tests/scenarios/test_strangers.py::test_two_strangers_of_one_call_are_two_and_nobody_else",
+    ),
+    (
+        "guests: in another part of the call the same place is the same guest",
+        "core/calls/strangers.py",
+        'told = ("place", str(number), *named)',
+        'told = ("place", str(number))',
+        "tests/scenarios/test_strangers.py::test_guests_of_several_events_of_a_large_call_are_never_one",
+    ),
+    (
+        "guests: who cannot be told apart has a leg",
+        "core/calls/strangers.py",
+        "        elif named and checked.whole:",
+        "        else:",
+        "tests/scenarios/test_strangers.py::test_guests_of_several_events_of_a_large_call_are_never_one",
+    ),
+    (
+        "guests: anybody makes their ids",
+        "core/crypto/subject_secrets.py",
+        'self._guests = MacKey(derive(self, "guest"))',
+        "self._guests = MacKey(bytes(32))",
+        "tests/unit/core/test_profile.py",
+    ),
+    (
+        "guests: a request names one under the first rules",
+        "core/identity/rules.py",
+        "        if is_guest(text):  # of one call, and nobody's to name\n            raise",
+        "        if False:\n            raise",
+        "tests/scenarios/test_strangers.py::test_nobody_names_a_guest",
+    ),
+    (
+        "guests: ten of them are ten people",
+        "workers/keeper/expiry/statistics.py",
+        "None if guest else tag_of(",
+        "tag_of(",
+        "tests/scenarios/test_strangers.py::test_guests_are_no_people_in_statistics",
+    ),
+    (
+        "guests: have legs whatever the policy says",
+        "workers/protector/leg_writer.py",
+        "if checked.guests and rules.tables.guests and",
+        "if checked.guests and",
+        "tests/scenarios/test_strangers.py::test_a_guest_only_counts_unless_the_policy_says_otherwise",
+    ),
+    (
+        "guests: a guest's times are not looked at",
+        "core/calls/event.py",
+        "self.guests.append(self._timed(party) if party.joined_at or party.left_at else party)",
+        "self.guests.append(party)",
+        "tests/scenarios/test_strangers.py::test_a_wrong_guest_is_refused_alone",
+    ),
+    (
+        "skip: a service counts",
+        "core/calls/reading.py",
+        "    given = without_skipped(given, limits.skips, identity)\n",
+        "",
+        "tests/scenarios/test_strangers.py::test_services_leave_nothing_and_count_for_nothing",
+    ),
+    (
+        "skip: places are those of what is left",
+        "core/calls/strangers.py",
+        '{"parties": [known[index] for index in kept]}',
+        '{"parties": list(range(len(kept)))}',
+        "tests/scenarios/test_strangers.py::test_services_leave_nothing_and_count_for_nothing",
+    ),
+    (
+        "skip: one letter skips everybody",
+        "core/policy/form.py",
+        "\\*[^*\\x00-\\x1f]{3,255}",
+        "\\*[^*\\x00-\\x1f]{0,255}",
+        "tests/scenarios/test_strangers.py::test_a_list_that_would_skip_everybody_is_refused",
+    ),
+    (
+        "mappings: nought is a time",
+        "core/sources/converters.py",
+        "return None if moment.year <= _NO_YEAR else moment",
+        "return moment",
+        "tests/unit/core/sources/test_mapping_rules.py::test_a_zero_or_empty_time_is_no_time",
+    ),
+    (
+        "mappings: a bot is a party",
+        "core/sources/mapping.py",
+        "            if why := _skipped(self._skip, around):\n",
+        "            if (why := _skipped(self._skip, around)) and not why:\n",
+        "tests/unit/core/sources/test_mapping_rules.py::test_what_lacks_an_id_counts_as_a_guest_and_a_bot_does_not",
+    ),
+    (
+        "mappings: a message is done with the first of its events",
+        "adapters/mappings/mapped_logs.py",
+        "(done if number == len(found) else done - 1, line, each)",
+        "(done, line, each)",
+        "tests/unit/adapters/test_mapped_logs.py::test_a_message_that_becomes_several_events_is_done_with_the_last",
+    ),
+    (
+        "mappings: the wrong mapping passes over a file in silence",
+        "adapters/mappings/mapped_logs.py",
+        "    if seen and not made:\n",
+        "    if seen and not made and not seen:\n",
+        "tests/unit/adapters/test_mapped_logs.py::test_a_file_of_which_nothing_is_made_is_told_and_never_passed_over_in_silence",
+    ),
+    (
+        "mappings: who calls themselves is two",
+        "core/sources/mapping.py",
+        '(party["id"], party.get("session")) if "id" in party else number',
+        "number",
+        "tests/unit/core/sources/test_mapping_rules.py::test_who_is_named_twice_without_sessions_was_there_as_long_as_both",
+    ),
+    (
+        "mappings: reading goes where no field points",
+        "core/sources/check.py",
+        "        self.asked.add(name)\n",
+        "        self.asked.update(self)\n",
+        "tests/unit/core/sources/test_mapping_rules.py::test_what_no_field_names_is_never_read",
+    ),
+    (
+        "pairing: an estimate is told as the truth",
+        "core/sources/pairing.py",
+        "Timed(joined, min(known), estimated=True)",
+        "Timed(joined, min(known))",
+        "tests/unit/core/sources/test_pairing.py::test_a_stay_without_a_leave_ends_with_the_call_or_by_the_limit",
+    ),
+    (
+        "pairing: a leave without its join is told at once",
+        "core/sources/pairing.py",
+        "if not stay.estimated or now_ms - stay.left_ms >= limit_ms:",
+        "if stay.left_ms >= 0:",
+        "tests/unit/core/sources/test_pairing.py::test_a_leave_that_comes_first_is_paired_by_its_time",
+    ),
+    (
+        "pairing: the call's end closes who came back to it",
+        "core/sources/pairing.py",
+        "(end for end in ends if end >= joined)",
+        "(end for end in ends)",
+        "tests/unit/core/sources/test_pairing.py::test_a_stay_without_a_leave_ends_with_the_call_or_by_the_limit",
+    ),
+    (
         "a row with a NUL is taken in",
         "adapters/disk/old_logs.py",
-        " and not any(_NUL in each for each in cells)",
+        " and not any(NUL in each for each in cells)",
         "",
         "tests/unit/workers/protector/test_importer.py::test_a_row_that_is_no_row_is_refused_by_its_line",
     ),
@@ -606,21 +1067,30 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keys/people/late_events.py",
         "if limit.dropped and days > limit.dropped:",
         "if limit.dropped and days < 0:",
-        "tests/unit/workers/keys/test_late_events.py::test_a_limit_above_the_one_under_which_fences_were_dropped_is_refused",
+        (
+            "tests/unit/workers/keys/test_late_events.py::"
+            "test_a_limit_above_the_one_under_which_fences_were_dropped_is_refused"
+        ),
     ),
     (
         "the auditor's own setting drops fences that protectors still need",
         "workers/keys/rotation.py",
         "await self._late.least(self._periods.late_days)",
         "self._periods.late_days",
-        "tests/unit/workers/keys/test_rotation.py::test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it",
+        (
+            "tests/unit/workers/keys/test_rotation.py::"
+            "test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it"
+        ),
     ),
     (
         "nobody remembers under which limit fences were dropped",
         "workers/keys/rotation.py",
         "                if await self._late.drop_under(self._late_days):\n",
         "                if self._late_days:\n",
-        "tests/unit/workers/keys/test_rotation.py::test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it",
+        (
+            "tests/unit/workers/keys/test_rotation.py::"
+            "test_a_fence_is_dropped_under_the_limit_of_protectors_and_the_keystore_remembers_it"
+        ),
     ),
     (
         "an older state of a case wins where it was written later",
@@ -676,7 +1146,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/partition.py",
         "dict(sorted(ruled.items(), key=lambda item: item[1].turn))",
         "ruled",
-        "tests/scenarios/test_stale_desk.py::test_what_a_paused_desk_decided_late_comes_before_what_its_successor_decided",
+        (
+            "tests/scenarios/test_stale_desk.py::"
+            "test_what_a_paused_desk_decided_late_comes_before_what_its_successor_decided"
+        ),
     ),
     (
         "a decision can be moved to another tenure",
@@ -758,7 +1231,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "whoever writes a later version stops whoever reads it",
         "core/stream/proofs.py",
-        "            if self.proven(record, role):\n                raise\n            raise RecordError(UNPROVEN) from None",
+        (
+            "            if self.proven(record, role):\n                raise\n"
+            "            raise RecordError(UNPROVEN) from None"
+        ),
         "            raise",
         "tests/scenarios/test_proofs.py::test_a_forged_later_version_of_a_case_halts_no_desk",
     ),
@@ -921,7 +1397,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keys/tenants/letter_keys.py",
         "max((key.number - 1 for key",
         "max((key.number for key",
-        "tests/unit/workers/keys/test_letter_keys.py::test_a_key_is_destroyed_when_no_letter_sealed_to_it_lives_and_not_before",
+        (
+            "tests/unit/workers/keys/test_letter_keys.py::"
+            "test_a_key_is_destroyed_when_no_letter_sealed_to_it_lives_and_not_before"
+        ),
     ),
     (
         "a key is destroyed while letters that are sealed to it live",
@@ -940,7 +1419,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "anybody puts a key of letters beside the KMS",
         "workers/keys/tenants/letter_keys.py",
-        "            check_vouched(self._kms, self._wrapping, _public_name(number), content, proof)\n",
+        "            check_vouched(self._kms, self._wrapping, self._public_name(number), content, proof)\n",
         "",
         "tests/unit/workers/keys/test_letter_keys.py::test_a_key_that_the_kms_does_not_vouch_for_seals_nothing",
     ),
@@ -1124,7 +1603,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/identity/rules.py",
         "        raise MessageError(error.reason, pointer) from None\n",
         "        return SubjectId(text)\n",
-        "tests/scenarios/test_same_person.py::test_what_has_no_canonical_form_is_a_dead_letter_in_calls_and_in_requests",
+        (
+            "tests/scenarios/test_same_person.py::"
+            "test_what_has_no_canonical_form_is_a_dead_letter_in_calls_and_in_requests"
+        ),
     ),
     (
         "two forms of an identifier in a request are two people",
@@ -1169,6 +1651,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/scenarios/test_sweep_brake.py::test_a_word_by_another_policy_lets_nothing_go",
     ),
     (
+        "console: half a character reaches a page",
+        "adapters/http/web.py",
+        "await self._answer(asked) if _is_text(asked) else self._refusal(HTTPStatus.BAD_REQUEST)",
+        "await self._answer(asked)",
+        "tests/unit/console/test_web.py::test_bytes_that_are_no_text_reach_no_page",
+    ),
+    (
+        "a brake counts in the order in which people were found",
+        "workers/desk/case_execution.py",
+        "        await self._turns.come(place)\n",
+        "",
+        "tests/scenarios/test_brakes.py::test_who_came_first_goes_first_however_long_each_looks_for_its_people",
+    ),
+    (
         "a brake counts cases",
         "workers/desk/cases/case_store.py",
         "found[case.asked_by] += case.named",
@@ -1191,7 +1687,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a case does not say about how many people it is",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "people=people if people > 1 and",
         "people=people if people > 99 and",
         "tests/scenarios/test_brakes.py::test_one_request_about_many_people_waits_for_an_officer",
@@ -1284,7 +1780,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "identifiers stay in memory",
         "workers/keys/people/naming.py",
         "return UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former)",
-        "return vars(self).setdefault('kept', UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), former))",
+        (
+            "return vars(self).setdefault('kept', UnitNames(self._vault.pepper(self._tenant).lookup_of(self._tenant), "
+            "former))"
+        ),
         "tests/scenarios/test_same_person.py::test_no_identifier_stays_in_the_memory_of_what_seals",
     ),
     (
@@ -1359,10 +1858,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a walk that waits for the clocks comes an hour later",
-        "workers/runtime/periodic.py",
-        "                if task.result() is False:\n",
-        "                if task.result() is NotImplemented:\n",
-        "tests/unit/workers/runtime/test_periodic.py::test_what_could_not_be_done_yet_is_tried_soon",
+        "adapters/process/hosting.py",
+        "await duty.work() is False",
+        "await duty.work() is NotImplemented",
+        "tests/unit/adapters/process/test_hosting.py::test_what_could_not_be_done_yet_is_tried_soon",
     ),
     (
         "the end of an officer's consideration ends the restriction that stands",
@@ -1375,7 +1874,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "people whom a search could not ask for are passed over",
         "workers/keeper/enforcement/person_search.py",
         "            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
-        "            del people[: len(some)]\n            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n",
+        (
+            "            del people[: len(some)]\n"
+            "            found, unread = await self._t.ring.keys_with(work.entry.lookup, some)\n"
+        ),
         "tests/scenarios/test_keeper_turns.py::test_a_search_is_whole_although_the_keystore_was_silent_once",
     ),
     (
@@ -1390,7 +1892,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/held_copies.py",
         "        self._commit(shard)\n        return seen, after, after >= end\n",
         "        shard.copies = after\n        self._commit(shard)\n        return seen, after, after >= end\n",
-        "tests/scenarios/test_keeper_turns.py::test_a_late_copy_of_a_released_hold_goes_although_the_keystore_was_silent_once",
+        (
+            "tests/scenarios/test_keeper_turns.py::"
+            "test_a_late_copy_of_a_released_hold_goes_although_the_keystore_was_silent_once"
+        ),
     ),
     (
         "one rule that does not open ends a keeper",
@@ -1439,7 +1944,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/runtime/beginnings.py",
         "    await keystore.put({spot.key: reached_entry(each) for spot, each in further.items()})\n",
         "",
-        "tests/unit/workers/runtime/test_beginnings.py::test_an_upgrade_keeps_how_far_workers_of_the_first_release_have_read",
+        (
+            "tests/unit/workers/runtime/test_beginnings.py::"
+            "test_an_upgrade_keeps_how_far_workers_of_the_first_release_have_read"
+        ),
     ),
     (
         "a unit that began under the former rules is believed",
@@ -1627,7 +2135,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "what waits is forgotten before its leg is acknowledged",
         "workers/protector/parking.py",
         "        left = await self._in_time(settle([each.part for each in due]))\n",
-        "        await self._n.writer.write([Output(self._topic, self._place(each), each.key, None) for each in due])\n        left = await self._in_time(settle([each.part for each in due]))\n",
+        (
+            "        await self._n.writer.write([Output(self._topic, self._place(each), each.key, None) for each in "
+            "due])\n        left = await self._in_time(settle([each.part for each in due]))\n"
+        ),
         "tests/scenarios/test_parking.py::test_killed_at_any_write_nothing_is_lost_and_nothing_comes_twice",
     ),
     (
@@ -1845,14 +2356,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/stream/arrival.py",
         "RECORD_MOST: Final = 24 << 20",
         "RECORD_MOST: Final = 24 << 30",
-        "tests/unit/adapters/kafka/test_batches.py::test_thirty_megabytes_of_spaces_are_a_digest_and_their_neighbours_are_read",
+        (
+            "tests/unit/adapters/kafka/test_batches.py::"
+            "test_thirty_megabytes_of_spaces_are_a_digest_and_their_neighbours_are_read"
+        ),
     ),
     (
         "what cannot be handed out is a tombstone",
         "core/stream/arrival.py",
         'return Arrival(*place, offset, kept, b"", ',
         "return Arrival(*place, offset, kept, None, ",
-        "tests/unit/adapters/kafka/test_batches.py::test_thirty_megabytes_of_spaces_are_a_digest_and_their_neighbours_are_read",
+        (
+            "tests/unit/adapters/kafka/test_batches.py::"
+            "test_thirty_megabytes_of_spaces_are_a_digest_and_their_neighbours_are_read"
+        ),
     ),
     (
         "a poll is as large as what was fetched",
@@ -1864,9 +2381,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the library parses what it has fetched",
         "adapters/kafka/fetches.py",
-        "\n\ninstall()\n",
-        "\n",
-        "tests/contract/test_border_on_kafka.py",
+        '"PartitionRecords": FetchedArrivals, ',
+        "",
+        "tests/contract/test_border_on_kafka.py::test_our_consumers_read_by_our_parser_and_others_by_the_librarys",
     ),
     (
         "a batch that was damaged on the way is given up at once",
@@ -1887,7 +2404,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/runtime/dead_letters.py",
         "if left is None and len(payload) > self._most:",
         "if left is None and not self._most:",
-        "tests/unit/workers/runtime/test_dead_letters.py::test_a_larger_one_is_its_length_and_digest_and_these_are_sealed",
+        (
+            "tests/unit/workers/runtime/test_dead_letters.py::"
+            "test_a_larger_one_is_its_length_and_digest_and_these_are_sealed"
+        ),
     ),
     (
         "a replay header has as many digits as it likes",
@@ -1899,28 +2419,37 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a header is never null",
         "core/calls/formats.py",
-        '(what or b"").startswith(',
-        "what.startswith(",
-        "tests/e2e/test_poison.py::test_no_event_stops_the_protector",
+        'if name.lower() == "content-type" and content:',
+        'if name.lower() == "content-type":',
+        "tests/unit/core/calls/test_formats.py::test_a_records_value_is_in_one_format",
     ),
     (
         "a look at a disk takes what it could not unpack for absence",
         "adapters/disk/segment_search.py",
         "self.look.unread += whole is not True",
         "self.look.unread += whole is None",
-        "tests/unit/adapters/disk/test_segments.py::test_a_mark_behind_thirty_megabytes_is_found_and_the_memory_is_bounded",
+        (
+            "tests/unit/adapters/disk/test_segments.py::"
+            "test_a_mark_behind_thirty_megabytes_is_found_and_the_memory_is_bounded"
+        ),
     ),
     (
         "a published policy of any size is kept in memory",
         "workers/runtime/policy_updates.py",
         "_MOST_BYTES: Final = 1 << 20",
         "_MOST_BYTES: Final = 1 << 30",
-        "tests/unit/workers/runtime/test_policy_updates.py::test_what_is_too_large_for_a_policy_is_refused_and_not_kept",
+        (
+            "tests/unit/workers/runtime/test_policy_updates.py::"
+            "test_what_is_too_large_for_a_policy_is_refused_and_not_kept"
+        ),
     ),
     (
         "a key that is no text stops a keeper that starts",
         "workers/keeper/worker.py",
-        "                    decision = self._read(shard, record)[0]\n                    shard.note(record.key.decode(), decision)",
+        (
+            "                    decision = self._read(shard, record)[0]\n"
+            "                    shard.note(record.key.decode(), decision)"
+        ),
         "                    shard.note(record.key.decode(), self._read(shard, record)[0])",
         "tests/e2e/test_poison.py::test_no_leg_or_decision_stops_the_keeper",
     ),
@@ -1950,7 +2479,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "adapters/kafka/writer.py",
         "            if now() >= end:\n",
         "            if True:\n",
-        "tests/contract/test_writer.py::test_a_partition_that_was_added_is_written_to_and_one_that_is_not_there_is_a_fault",
+        (
+            "tests/contract/test_writer.py::"
+            "test_a_partition_that_was_added_is_written_to_and_one_that_is_not_there_is_a_fault"
+        ),
     ),
     (
         "a producer that is given up sends what it holds",
@@ -1992,7 +2524,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "adapters/kafka/batches.py",
         "if not least <= offset <= most:",
         "if offset < 0:",
-        "tests/unit/adapters/kafka/test_batches.py::test_a_record_that_claims_another_place_hides_no_other_and_leads_nowhere",
+        (
+            "tests/unit/adapters/kafka/test_batches.py::"
+            "test_a_record_that_claims_another_place_hides_no_other_and_leads_nowhere"
+        ),
     ),
     (
         "a producer whose sequence has a hole is used again",
@@ -2040,7 +2575,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "a unit is settled before it is handled",
         "workers/runtime/delivery.py",
         "                if not await self._attempts.until_done(unit):",
-        "                self._settle(unit)\n                await self._commit()\n                if not await self._attempts.until_done(unit):",
+        (
+            "                self._settle(unit)\n                await self._commit()\n"
+            "                if not await self._attempts.until_done(unit):"
+        ),
         "tests/e2e/test_protect.py::test_killed_at_a_step_loses_nothing_and_mints_nobody_twice[sealed]",
     ),
     (
@@ -2052,7 +2590,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the desk lets the request go before the fence",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         'half = case.state not in {"waiting", "refused"} and not case.decided',
         'half = case.state == "enforcing" and seen is None',
         "tests/e2e/test_erase.py::test_killed_at_a_step_the_erasure_still_ends[erase.case-600000]",
@@ -2263,8 +2801,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the desk has no right to write what it tells",
         "core/topics.py",
-        'rights={"desk": "W", "keeper": "W", "backend": "R"}',
-        'rights={"keeper": "W", "backend": "R"}',
+        'rights={"desk": "W", "keeper": "W", "backend": "R", "console": "R"}',
+        'rights={"keeper": "W", "backend": "R", "console": "R"}',
         "tests/e2e/test_secure.py::test_each_role_does_its_work_as_its_own_user_and_no_more",
     ),
     (
@@ -2347,9 +2885,121 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a leg names the other party",
         "core/calls/leg.py",
-        "text_literal(party.id)",
-        'text_literal(",".join(each.id for each in event.parties))',
+        'text_literal(party.id or "")',
+        'text_literal(",".join(each.id or "" for each in event.parties))',
         "tests/unit/core/calls/test_event.py",
+    ),
+    (
+        "revisions: an older one replaces a newer one",
+        "workers/keeper/revisions.py",
+        "for _, _, key in sorted(found)[:-1]]",
+        "for _, _, key in sorted(found, key=lambda each: each[1])[:-1]]",
+        "tests/scenarios/test_call_revisions.py::test_the_newest_revision_stays_whatever_the_order",
+    ),
+    (
+        "revisions: they lie under one key",
+        "workers/protector/leg_writer.py",
+        "token = keys.token_key.revised(Token(token), part.call, part.session, part.revision)",
+        "pass",
+        "tests/scenarios/test_call_revisions.py::test_a_paused_protector_that_wakes_wins_nothing",
+    ),
+    (
+        "revisions: a crash forgets what is to be compared",
+        "workers/keeper/revisions.py",
+        'shard.index.pend(REVISED + start, Pending(b"", 0))',
+        "pass",
+        "tests/scenarios/test_call_revisions.py::test_a_revision_whose_person_cannot_be_read_is_compared_later",
+    ),
+    (
+        "revisions: what one removes comes back",
+        "workers/protector/leg_writer.py",
+        'if fate == "remove" and part.revision < 0:',
+        'if fate == "remove":',
+        "tests/scenarios/test_call_revisions.py::test_what_a_revision_removes_stays_away",
+    ),
+    (
+        "revisions: what stands for a removal is swept at once",
+        "core/retention/purposes.py",
+        "return _after(day, REMOVED_DAYS)",
+        "return day",
+        "tests/scenarios/test_call_revisions.py::test_what_a_revision_removes_stays_away",
+    ),
+    (
+        "revisions: a correction is of one revision",
+        "core/decisions/standing_rules.py",
+        "if each[:LEG_LETTERS] == token[:LEG_LETTERS])",
+        "if each == token)",
+        "tests/scenarios/test_call_revisions.py::test_no_revision_wins_over_a_correction",
+    ),
+    (
+        "revisions: a hold keeps the older copies",
+        "workers/keeper/revisions.py",
+        "if copies := [name for name in names if shard.held.facts(name) is not None]:",
+        "if copies := list[bytes]():",
+        "tests/scenarios/test_call_revisions.py::test_a_hold_keeps_the_newest_revision",
+    ),
+    (
+        "revisions: a reader shows two of one leg",
+        "workers/reader/once.py",
+        "if verdict.line is not None and many[leg] == 1:",
+        "if verdict.line is not None:",
+        "tests/scenarios/test_reader.py::test_of_several_revisions_the_newest_is_shown",
+    ),
+    (
+        "occurrences: calls of one id are one call",
+        "core/identifiers.py",
+        'f"{call_id}{_OCCURRENCE}{occurrence}"',
+        "call_id",
+        "tests/scenarios/test_sessions.py::test_calls_of_one_id_stay_apart_by_their_occurrence",
+    ),
+    (
+        "rows: two rows of one conference are one session",
+        "core/calls/csv_rows.py",
+        'if "call" in cells:',
+        "if False:",
+        "tests/unit/core/calls/test_formats.py::test_rows_of_one_call_are_its_sessions",
+    ),
+    (
+        "sessions: two connections of one person are one leg",
+        "workers/protector/leg_writer.py",
+        "token_key.token_bytes(leg.part.call, leg.part.session)",
+        "token_key.token_bytes(leg.part.call)",
+        "tests/scenarios/test_sessions.py::test_who_reconnects_has_a_leg_for_each_session",
+    ),
+    (
+        "sessions: a correction is of the whole call",
+        "workers/keeper/held_copies.py",
+        " or leg.session != amend.session",
+        "",
+        "tests/scenarios/test_sessions.py::test_a_correction_reaches_the_copy_of_its_session_alone",
+    ),
+    (
+        "one wrong party: its letter tells of the others",
+        "core/calls/reading.py",
+        "{field: [content[field][place]]}",
+        "{field: content[field]}",
+        "tests/scenarios/test_sessions.py::test_one_wrong_party_is_nobody_elses_loss",
+    ),
+    (
+        "one wrong party: it is not counted",
+        "core/calls/event.py",
+        "len(self.guests) + refused",
+        "len(self.guests)",
+        "tests/scenarios/test_sessions.py::test_one_wrong_party_is_nobody_elses_loss",
+    ),
+    (
+        "one wrong party: at the first level, too",
+        "core/calls/reading.py",
+        "if found.wrong:\n        raise found.wrong[0].error",
+        "if False:\n        raise found.wrong[0].error",
+        "tests/scenarios/test_sessions.py::test_a_tenant_of_the_first_level_goes_on_as_before",
+    ),
+    (
+        "clocks: whatever ends before it begins is mended",
+        "core/calls/event.py",
+        "if start - end > timedelta(milliseconds=skew_ms):",
+        "if False:",
+        "tests/scenarios/test_sessions.py::test_clocks_may_differ_a_little",
     ),
     (
         "a decision is believed before its seal is checked",
@@ -2368,7 +3018,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the ledger is not replayed against a restored keystore",
         "workers/keeper/ledger_replay.py",
-        "                if not is_result(record.key):\n                    await self._again(shard, record, flagged)\n",
+        (
+            "                if not is_result(record.key):\n"
+            "                    await self._again(shard, record, flagged)\n"
+        ),
         "                if not is_result(record.key):\n",
         "tests/e2e/test_restore.py::test_a_restored_backup_brings_nobody_back",
     ),
@@ -2424,8 +3077,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "what a broker has set aside for deletion is not looked at",
         "adapters/disk/segment_files.py",
-        "            with suppress(FileNotFoundError, NotADirectoryError):\n                found += sorted(folder.iterdir())",
-        "            with suppress(FileNotFoundError, NotADirectoryError):\n                found += sorted(folder.glob('*.log'))",
+        (
+            "            with suppress(FileNotFoundError, NotADirectoryError):\n"
+            "                found += sorted(folder.iterdir())"
+        ),
+        (
+            "            with suppress(FileNotFoundError, NotADirectoryError):\n"
+            "                found += sorted(folder.glob('*.log'))"
+        ),
         "tests/unit/adapters/disk/test_segments.py",
     ),
     (
@@ -2587,21 +3246,30 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/ledger_replay.py",
         "                    await self._again(shard, record, flagged)\n                    again += 1\n",
         "                    again += 1\n",
-        "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
+        (
+            "tests/e2e/test_drills_keystore.py::"
+            "test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker"
+        ),
     ),
     (
         "an older content in the same process goes unnoticed between two heartbeats",
         "workers/keeper/enforcement/enforcer.py",
         "        await self._t.ring.guard.raise_counter()",
         "        pass",
-        "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
+        (
+            "tests/e2e/test_drills_keystore.py::"
+            "test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker"
+        ),
     ),
     (
         "the file of a restored keystore is not written anew",
         "workers/auditor/worker.py",
         "        if floor == self._floor:\n",
         "        if floor >= 0:\n",
-        "tests/e2e/test_drills_keystore.py::test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker",
+        (
+            "tests/e2e/test_drills_keystore.py::"
+            "test_nobody_comes_back_with_a_copy_a_stale_replica_an_old_ledger_or_a_frozen_worker"
+        ),
     ),
     (
         "an import ignores the list of people erased long ago",
@@ -2635,7 +3303,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "an import is noted before its legs are acknowledged",
         "cli/import_.py",
         "journal.add(manifest, await intake.batch(items, positions))",
-        "journal.add(journal.save(manifest := msgspec.structs.replace(manifest, positions=positions)) or manifest, await intake.batch(items, positions))",
+        (
+            "journal.add(journal.save(manifest := msgspec.structs.replace(manifest, positions=positions)) or manifest, "
+            "await intake.batch(items, positions))"
+        ),
         "tests/e2e/test_import.py::test_a_killed_import_goes_on_and_nothing_is_doubled[protect.minted]",
     ),
     (
@@ -2727,7 +3398,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/runtime/policy_updates.py",
         "        followed.check_whole(self._seen(), now.date())\n",
         "",
-        "tests/unit/workers/runtime/test_policy_updates.py::test_a_topic_from_a_backup_stops_who_begins_and_not_who_runs",
+        (
+            "tests/unit/workers/runtime/test_policy_updates.py::"
+            "test_a_topic_from_a_backup_stops_who_begins_and_not_who_runs"
+        ),
     ),
     (
         "a late version is as good as one that was signed too late",
@@ -2741,14 +3415,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/policy/changes/chain.py",
         " if to_ms(each.at) >= appended_ms)",
         ")",
-        "tests/unit/core/policy/test_publication.py::test_a_newer_version_published_in_view_of_the_late_one_answers_it_from_its_day_on",
+        (
+            "tests/unit/core/policy/test_publication.py::"
+            "test_a_newer_version_published_in_view_of_the_late_one_answers_it_from_its_day_on"
+        ),
     ),
     (
         "an emptied policy topic brings the older law back where it was followed",
         "core/policy/changes/chain.py",
         "if seen is not None and (now is None or now.order < seen):",
         "if seen is not None and now is None:",
-        "tests/unit/workers/runtime/test_policy_updates.py::test_an_emptied_topic_stops_who_begins_where_the_version_was_followed",
+        (
+            "tests/unit/workers/runtime/test_policy_updates.py::"
+            "test_an_emptied_topic_stops_who_begins_where_the_version_was_followed"
+        ),
     ),
     (
         "a longer period needs no word",
@@ -2762,7 +3442,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/auditor/upkeep.py",
         "for topic in self._m.events() if topic in shapes}",
         'for topic in ["calllog.events"] if topic in shapes}',
-        "tests/unit/workers/auditor/test_auditor.py::test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed",
+        (
+            "tests/unit/workers/auditor/test_auditor.py::"
+            "test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed"
+        ),
     ),
     (
         "a topic of ours may be named as one of events, and is trimmed",
@@ -2776,7 +3459,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/policy/versions.py",
         "for version in (now, *waiting) if",
         "for version in (now, *waiting[:0]) if",
-        "tests/unit/core/policy/test_policy.py::test_the_topics_of_events_are_those_in_force_and_those_that_wait_for_their_day",
+        (
+            "tests/unit/core/policy/test_policy.py::"
+            "test_the_topics_of_events_are_those_in_force_and_those_that_wait_for_their_day"
+        ),
     ),
     (
         "a replica that is listed may lie anywhere",
@@ -2839,14 +3525,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/reader/session.py",
         "            await self._writer.write([self._output(denied, 0)])\n",
         "",
-        "tests/scenarios/test_reader.py::test_an_actor_without_the_purpose_is_refused_and_an_unknown_purpose_is_a_mistake",
+        (
+            "tests/scenarios/test_reader.py::"
+            "test_an_actor_without_the_purpose_is_refused_and_an_unknown_purpose_is_a_mistake"
+        ),
     ),
     (
         "whatever was typed as a name goes into a record's key",
         "workers/reader/session.py",
         "each if each in named else NOBODY for each",
         "each for each",
-        "tests/scenarios/test_reader.py::test_an_actor_without_the_purpose_is_refused_and_an_unknown_purpose_is_a_mistake",
+        (
+            "tests/scenarios/test_reader.py::"
+            "test_an_actor_without_the_purpose_is_refused_and_an_unknown_purpose_is_a_mistake"
+        ),
     ),
     (
         "a wrong key at dead letters leaves no trace",
@@ -2867,7 +3559,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/audit/month_report.py",
         "opened=(*_opened(sources, month), *_answers(sources.cases, month)),",
         "opened=tuple(_opened(sources, month)),",
-        "tests/unit/core/audit/test_month_report.py::test_a_report_after_an_export_does_not_say_that_nobody_opened_a_record",
+        (
+            "tests/unit/core/audit/test_month_report.py::"
+            "test_a_report_after_an_export_does_not_say_that_nobody_opened_a_record"
+        ),
     ),
     (
         "a case that ends with its decision has no last receipt",
@@ -2955,16 +3650,19 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a sender's fast clock puts an answer off by a day",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "received_at=min(request.received_at, appended_at),",
         "received_at=request.received_at,",
         "tests/unit/core/cases/test_received_day.py",
     ),
     (
         "an identity that nobody asked for stops the law's clock",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         '            officer=waits_for == "officer",\n',
-        '            officer=waits_for == "officer",\n            times={"identity_asked_at": now + timedelta(seconds=1)} if waits_for == "identity" else {},\n',
+        (
+            '            officer=waits_for == "officer",\n'
+            '            times={"identity_asked_at": now + timedelta(seconds=1)} if waits_for == "identity" else {},\n'
+        ),
         "tests/unit/core/cases/test_received_day.py",
     ),
     (
@@ -3046,7 +3744,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a brake holds an objection to direct marketing back",
-        "workers/desk/worker.py",
+        "workers/desk/case_execution.py",
         "request.iss, people) and not absolute(request, table),",
         "request.iss, people),",
         "tests/scenarios/test_marketing.py",
@@ -3341,7 +4039,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a leg stored under a mistake lives by it",
         "core/policy/versions.py",
-        "return tuple({version.effective: version for version in sorted(versions, key=lambda each: each.order)}.values())",
+        (
+            "return tuple({version.effective: version for version in sorted(versions, key=lambda each: "
+            "each.order)}.values())"
+        ),
         "return tuple(versions)",
         "tests/unit/core/policy/test_revisions.py",
     ),
@@ -3369,8 +4070,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a correction lengthens what the mistake has promised without a word",
         "cli/policy.py",
-        "    if longer and not args.lengthen:\n        raise StateRefusedError(\n            f\"{', '.join(longer)}: longer than in version {was}, which is in force",
-        "    if longer and args.lengthen:\n        raise StateRefusedError(\n            f\"{', '.join(longer)}: longer than in version {was}, which is in force",
+        (
+            "    if longer and not args.lengthen:\n        raise StateRefusedError(\n"
+            "            f\"{', '.join(longer)}: longer than in version {was}, which is in force"
+        ),
+        (
+            "    if longer and args.lengthen:\n        raise StateRefusedError(\n"
+            "            f\"{', '.join(longer)}: longer than in version {was}, which is in force"
+        ),
         "tests/e2e/test_policy_live.py::test_a_mistake_is_corrected_on_its_own_day",
     ),
     (
@@ -3390,8 +4097,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case says that a notice was sent which the log does not have",
         "workers/desk/cases/case_store.py",
-        '        await self._writer.write(rest)\n        self._steps.reached("case.told")\n        kept = list(map(self._counted, kept))\n        await self._writer.write(list(map(self._record, kept)))\n',
-        '        kept = list(map(self._counted, kept))\n        await self._writer.write(list(map(self._record, kept)))\n        self._steps.reached("case.told")\n        await self._writer.write(rest)\n',
+        (
+            '        await self._writer.write(rest)\n        self._steps.reached("case.told")\n'
+            "        kept = list(map(self._counted, kept))\n"
+            "        await self._writer.write(list(map(self._record, kept)))\n"
+        ),
+        (
+            "        kept = list(map(self._counted, kept))\n"
+            "        await self._writer.write(list(map(self._record, kept)))\n"
+            '        self._steps.reached("case.told")\n        await self._writer.write(rest)\n'
+        ),
         "tests/scenarios/test_notices.py::test_wherever_the_desk_dies_no_case_claims_a_notice_that_was_not_sent",
     ),
     (
@@ -3413,13 +4128,19 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/desk/answers/notices.py",
         "told = words if to == PERSON else for_recipient(msgspec.structs.replace(words, subjects=subjects))",
         "told = words",
-        "tests/scenarios/test_notices.py::test_recipients_and_the_person_are_told_of_an_erasure_and_nothing_tells_in_clear",
+        (
+            "tests/scenarios/test_notices.py::"
+            "test_recipients_and_the_person_are_told_of_an_erasure_and_nothing_tells_in_clear"
+        ),
     ),
     (
         "whom a disclosure is for stands in clear",
         "workers/desk/cases/case_store.py",
         'return msgspec.structs.replace(case, sealed=sealed, filed=seal("filed", filed), epoch=epoch)',
-        "return msgspec.structs.replace(case, sealed=sealed, filed=encode(filed).decode() if filed else None, epoch=epoch)",
+        (
+            "return msgspec.structs.replace(case, sealed=sealed, filed=encode(filed).decode() if filed else None, "
+            "epoch=epoch)"
+        ),
         "tests/scenarios/test_notices.py::test_a_disclosure_is_told_before_it_is_made",
     ),
     (
@@ -3432,7 +4153,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a case whose person is still to be told is forgotten",
         "workers/desk/cases/case_store.py",
-        'if case.state in {"closed", "refused"} and case.review_at is None and not stands:',
+        'if case.state in {"closed", "refused"} and case.tell_at is None and not stands:',
         'if case.state in {"closed", "refused"} and not stands:',
         "tests/scenarios/test_deadlines.py::test_a_case_whose_time_is_over_is_tombstoned",
     ),
@@ -3511,7 +4232,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/keeper/held_copies.py",
         'if copies == {key for _, key in shard.held.legs_after(name, b"", len(copies) + 1)}:',
         "if not copies:",
-        "tests/scenarios/test_holds.py::test_what_the_law_kept_goes_when_the_purpose_lapses_and_the_months_secret_with_it",
+        (
+            "tests/scenarios/test_holds.py::"
+            "test_what_the_law_kept_goes_when_the_purpose_lapses_and_the_months_secret_with_it"
+        ),
     ),
     (
         "who returns after an erasure is not held any more",
@@ -3588,7 +4312,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/reader/follower.py",
         "await self._reading.source.standings({}, right.purpose)  #",
         "#",
-        "tests/scenarios/test_following.py::test_a_follower_that_is_late_does_not_empty_its_table_while_the_keystore_is_silent",
+        (
+            "tests/scenarios/test_following.py::"
+            "test_a_follower_that_is_late_does_not_empty_its_table_while_the_keystore_is_silent"
+        ),
     ),
     (
         "a follower looks once at who was decided about",
@@ -3616,7 +4343,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/reader/follower_rows.py",
         "            if refusal in MAY_END:\n                self.given",
         "            if refusal is None:\n                self.given",
-        "tests/scenarios/test_following.py::test_a_removal_that_was_taken_and_not_noted_is_taken_back_when_its_reason_has_ended",
+        (
+            "tests/scenarios/test_following.py::"
+            "test_a_removal_that_was_taken_and_not_noted_is_taken_back_when_its_reason_has_ended"
+        ),
     ),
     (
         "a leg's tombstone is believed before the copies have been read",
@@ -3630,7 +4360,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/reader/follower_rows.py",
         "return erased and right.purpose.survives_erasure and",
         "return erased and not right.purpose.basis and",
-        "tests/scenarios/test_following_copies.py::test_an_erasure_removes_nothing_that_the_law_keeps_and_leaves_no_gap",
+        (
+            "tests/scenarios/test_following_copies.py::"
+            "test_an_erasure_removes_nothing_that_the_law_keeps_and_leaves_no_gap"
+        ),
     ),
     (
         "a row that no law keeps stays after the fence",
@@ -3656,9 +4389,15 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a cursor that knows nothing of copies goes on without them",
         "workers/reader/follower_position.py",
-        "same = mark is not None and mark.reading in {meant, tuple(each for each in meant if not each.startswith(_IDS))}",
+        (
+            "same = mark is not None and mark.reading in {meant, tuple(each for each in meant if not "
+            "each.startswith(_IDS))}"
+        ),
         "same = mark is not None and mark.reading[:3] == meant[:3]",
-        "tests/scenarios/test_following_copies.py::test_a_cursor_that_knows_nothing_of_copies_starts_over_where_there_are_any",
+        (
+            "tests/scenarios/test_following_copies.py::"
+            "test_a_cursor_that_knows_nothing_of_copies_starts_over_where_there_are_any"
+        ),
     ),
     (
         "a copy is opened under the restore guard",
@@ -3679,7 +4418,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/reader/once.py",
         "if kept and reading.right().copies else",
         "if kept else",
-        "tests/scenarios/test_following_copies.py::test_a_reader_of_a_purpose_without_copies_never_asks_for_their_topic",
+        (
+            "tests/scenarios/test_following_copies.py::"
+            "test_a_reader_of_a_purpose_without_copies_never_asks_for_their_topic"
+        ),
     ),
     (
         "a table of a purpose that the policy has dropped stays",
@@ -3929,8 +4671,14 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "one person entry that does not open keeps a unit from all others",
         "workers/keys/people/subject_keys.py",
-        "            except EntryUnreadableError as error:\n                unreadable[lookup] = error\n        return found, unreadable",
-        "            except KeyMissingError as error:\n                unreadable[lookup] = error\n        return found, unreadable",
+        (
+            "            except EntryUnreadableError as error:\n                unreadable[lookup] = error\n"
+            "        return found, unreadable"
+        ),
+        (
+            "            except KeyMissingError as error:\n                unreadable[lookup] = error\n"
+            "        return found, unreadable"
+        ),
         "tests/unit/workers/keys/test_unreadable.py::test_whoever_asks_for_many_gets_the_others",
     ),
     (
@@ -4027,7 +4775,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the workers of a demo that was killed run on",
         "devstack/offspring.py",
-        "preexec_fn=ends_with_us(), **options)",
+        "preexec_fn=ends_with_us(ends_by), **options)",
         "**options)",
         "tests/devstack/test_ending.py::test_a_demo_that_is_ended_leaves_neither_workers_nor_servers",
     ),
@@ -4103,16 +4851,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a process whose loop is stuck hears of no signal",
-        "cli/_lifetime.py",
-        "        os._exit(0)",
+        "adapters/process/hosting.py",
+        "        os._exit(self.app.code)",
         "        return",
         "tests/devstack/test_lifetime.py",
     ),
     (
         "work that waits for ever is waited for",
-        "cli/_lifetime.py",
-        "await asyncio.wait({task}, timeout=_ORDERLY_S)",
-        "await asyncio.wait({task})",
+        "adapters/process/hosting.py",
+        "await ended(self._ran.wait(), _ORDERLY_S)",
+        "await ended(self._ran.wait(), 1000)",
         "tests/devstack/test_lifetime.py",
     ),
     (
@@ -4131,15 +4879,18 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "the workers of all outlive it",
-        "cli/worker.py",
-        "preexec_fn=ends_with_us(signal.SIGTERM)",
+        "devstack/offspring.py",
+        "preexec_fn=ends_with_us(ends_by)",
         "preexec_fn=None",
         "tests/e2e/test_silence.py::test_the_workers_of_all_do_not_outlive_it",
     ),
     (
         "a worker jumps over what was cut above its offset",
         "core/stream/beginnings.py",
-        "    if not any(span.was == extent.id and span.from_ <= handled and extent.first <= span.to for span in spans):",
+        (
+            "    if not any(span.was == extent.id and span.from_ <= handled and extent.first <= span.to for span in "
+            "spans):"
+        ),
         "    if extent.first < 0:",
         "tests/e2e/test_gaps.py::test_records_deleted_above_the_committed_offset_halt_until_an_officer_accepts_them",
     ),
@@ -4167,7 +4918,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "offsets that Kafka forgot are not known any more",
         "workers/runtime/beginnings.py",
-        "        known = {spot: _known(spot, entry) for spot, entry in zip(spots, entries, strict=True) if entry is not None}",
+        (
+            "        known = {spot: _known(spot, entry) for spot, entry in zip(spots, entries, strict=True) if entry "
+            "is not None}"
+        ),
         "        known = {spot: _known(spot, b'') for spot, entry in zip(spots, entries, strict=True) if entry == b''}",
         "tests/e2e/test_gaps.py::test_offsets_that_kafka_forgot_neither_replay_all_nor_hide_a_gap",
     ),
@@ -4217,7 +4971,10 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "partitions of one number part company where a topic has more",
         "adapters/kafka/assignor.py",
         "own = [number for number in sorted(numbers[topic]) if common and owner[number % common] == name]",
-        "own = [number for at, number in enumerate(sorted(numbers[topic])) if names[at * len(names) // len(numbers[topic])] == name]",
+        (
+            "own = [number for at, number in enumerate(sorted(numbers[topic])) if names[at * len(names) // "
+            "len(numbers[topic])] == name]"
+        ),
         "tests/unit/adapters/kafka/test_assignor.py",
     ),
     (
@@ -4316,14 +5073,20 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "core/stream/beginnings.py",
         "    return not committed.ours and reached.id == extent.id and committed.offset > reached.offset",
         "    return committed.offset < 0",
-        "tests/unit/workers/runtime/test_beginnings.py::test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone",
+        (
+            "tests/unit/workers/runtime/test_beginnings.py::"
+            "test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone"
+        ),
     ),
     (
         "what a worker of the first release committed is doubted",
         "workers/runtime/beginnings.py",
         "if not (reads.marked and spot in ahead)",
         "if spot not in ahead",
-        "tests/unit/workers/runtime/test_beginnings.py::test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone",
+        (
+            "tests/unit/workers/runtime/test_beginnings.py::"
+            "test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone"
+        ),
     ),
     (
         "what is over stays in memory until somebody asks",
@@ -4352,6 +5115,27 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "                self._others_forgotten(lookup, gone)\n                return before",
         "                return before",
         "tests/unit/workers/keys/test_key_cache.py",
+    ),
+    (
+        "a key of two secrets is derived from one",
+        "core/crypto/subject_secrets.py",
+        "salted = _UNSALTED if beside is None else HMAC(beside.expose(), _SHA256)",
+        "salted = _UNSALTED",
+        "tests/unit/core/crypto/test_derivation.py",
+    ),
+    (
+        "a cipher outlives its key",
+        "core/crypto/subject_secrets.py",
+        "            self._aes = AESGCM(self._raw)\n",
+        "            self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
+        "tests/unit/workers/keys/test_key_cache.py::test_what_seals_and_names_by_a_key_goes_with_it",
+    ),
+    (
+        "of legs that are sealed at once, the letters of one are another's",
+        "core/identifiers.py",
+        "        at += (size + 2) // 3 * 4\n",
+        "        at += (size * 4 + 2) // 3\n",
+        "tests/unit/core/test_vectors.py::test_what_is_sealed_at_once_is_what_is_sealed_alone",
     ),
     (
         "who destroys a key keeps it in memory",
@@ -4383,9 +5167,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what was freed stays readable in a worker's memory",
-        "cli/worker.py",
-        ", keep_overwritten(shared.settings.cache_s), stop())",
-        ", stop())",
+        "app/hosted.py",
+        "(shared.vault.keep_fresh(), keep_overwritten(self._settings.cache_s))",
+        "(shared.vault.keep_fresh(),)",
         "tests/e2e/test_memory.py",
     ),
     (
@@ -4523,7 +5307,10 @@ MUTANTS += [
         "workers/keeper/enforcement/exports.py",
         "leg = referred(leg, header.v, self._t.ring.calls)",
         "pass",
-        "tests/scenarios/test_call_references.py::test_what_is_given_and_shown_names_a_call_of_either_form_by_its_reference",
+        (
+            "tests/scenarios/test_call_references.py::"
+            "test_what_is_given_and_shown_names_a_call_of_either_form_by_its_reference"
+        ),
     ),
     (
         "an old leg is read with its call's id",
@@ -4542,8 +5329,8 @@ MUTANTS += [
     (
         "a copy of an old leg keeps the call's id",
         "workers/keeper/held_copies.py",
-        "            plaintext, form = renewed(plaintext, header.v, self._t.ring.calls)\n",
-        "            form = header.v\n",
+        "            plaintext, form = renewed(open_leg(value, key), header.v, calls)\n",
+        "            plaintext, form = open_leg(value, key), header.v\n",
         "tests/scenarios/test_call_references.py::test_a_copy_of_an_old_leg_names_the_call_by_reference",
     ),
     (
@@ -4558,7 +5345,10 @@ MUTANTS += [
         "workers/keeper/expiry/renewal.py",
         "legs = await self._referred(person, values)",
         "legs = values",
-        "tests/scenarios/test_call_references.py::test_old_legs_of_the_restricted_are_appended_again_with_the_reference",
+        (
+            "tests/scenarios/test_call_references.py::"
+            "test_old_legs_of_the_restricted_are_appended_again_with_the_reference"
+        ),
     ),
     (
         "a part that waited is taken for one of the old form",
@@ -4577,15 +5367,15 @@ MUTANTS += [
     (
         "a dead letter of a part names no call that anybody knows",
         "core/calls/parked.py",
-        '"call_id": part.call,\n        "kind"',
-        '"call_id": leg.call,\n        "kind"',
+        '**call_names(part.call),\n        "kind"',
+        '**call_names(leg.call),\n        "kind"',
         "tests/scenarios/test_call_references.py::test_a_part_that_lapsed_can_be_replayed_under_its_calls_id",
     ),
     (
         "a notice tells the call's id",
         "workers/desk/answers/notices.py",
-        "return msgspec.structs.replace(facts, call_id=calls.reference(CallId(facts.call_id)))",
-        "return facts",
+        "if facts is None or calls is None:",
+        "if True:",
         "tests/scenarios/test_notices.py::test_a_ranged_erasure_and_a_correction_say_what_they_are_about",
     ),
     (
@@ -4747,14 +5537,20 @@ MUTANTS += [
         "workers/desk/answers/notices.py",
         "            kept=kept or msgspec.UNSET,\n",
         "",
-        "tests/scenarios/test_law_copies.py::test_the_notice_of_an_erasure_names_what_is_kept_why_until_when_and_the_authority",
+        (
+            "tests/scenarios/test_law_copies.py::"
+            "test_the_notice_of_an_erasure_names_what_is_kept_why_until_when_and_the_authority"
+        ),
     ),
     (
         "recipients are told what law keeps",
         "core/cases/notices.py",
         "        kept=msgspec.UNSET,\n    )",
         "    )",
-        "tests/scenarios/test_law_copies.py::test_the_notice_of_an_erasure_names_what_is_kept_why_until_when_and_the_authority",
+        (
+            "tests/scenarios/test_law_copies.py::"
+            "test_the_notice_of_an_erasure_names_what_is_kept_why_until_when_and_the_authority"
+        ),
     ),
     (
         "before its upgrade an installation has no certificates for want of orders",
@@ -4780,7 +5576,10 @@ MUTANTS += [
     (
         "legs are gone before it is looked who has opened them",
         "workers/keeper/enforcement/enforcer.py",
-        "        if not await self._tracer.told(work):\n            return Ended.MORE\n        if not progress.destroyed",
+        (
+            "        if not await self._tracer.told(work):\n            return Ended.MORE\n"
+            "        if not progress.destroyed"
+        ),
         "        if not progress.destroyed",
         "tests/scenarios/test_recipients.py::test_those_who_have_opened_the_persons_records_are_told_and_no_others",
     ),
@@ -4817,7 +5616,10 @@ MUTANTS += [
         "workers/keeper/enforcement/readership.py",
         "lost = head.lost > min(legs.days.values())",
         "lost = False",
-        "tests/scenarios/test_recipients.py::test_where_accesses_are_lost_all_are_told_who_may_have_been_given_the_records",
+        (
+            "tests/scenarios/test_recipients.py::"
+            "test_where_accesses_are_lost_all_are_told_who_may_have_been_given_the_records"
+        ),
     ),
     (
         "accesses that are lost of older days tell strangers",
@@ -4887,14 +5689,26 @@ MUTANTS += [
         "workers/keeper/expiry/removal_counts.py",
         "if facts is None or key in left:",
         "if facts is None:",
-        "tests/scenarios/test_statements.py::test_wherever_a_process_dies_nothing_is_counted_twice_or_not_at_all[True-False-sweep]",
+        (
+            "tests/scenarios/test_statements.py::"
+            "test_wherever_a_process_dies_nothing_is_counted_twice_or_not_at_all[True-False-sweep]"
+        ),
     ),
     (
         "legs go before they are counted",
         "workers/keeper/expiry/sweeper.py",
-        "        await self._removals.counted(shard, due, day)\n        await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])\n",
-        "        await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])\n        await self._removals.counted(shard, due, day)\n",
-        "tests/scenarios/test_statements.py::test_wherever_a_process_dies_nothing_is_counted_twice_or_not_at_all[True-True-sweep]",
+        (
+            "        await self._removals.counted(shard, due, day)\n"
+            "        await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])\n"
+        ),
+        (
+            "        await t.writer.write([tombstone(t.legs, key, t.settings.partitions) for key in due])\n"
+            "        await self._removals.counted(shard, due, day)\n"
+        ),
+        (
+            "tests/scenarios/test_statements.py::"
+            "test_wherever_a_process_dies_nothing_is_counted_twice_or_not_at_all[True-True-sweep]"
+        ),
     ),
     (
         "no month is ever closed",
@@ -4922,7 +5736,10 @@ MUTANTS += [
         "workers/desk/answers/statements.py",
         "cases = {case.hold: case.case for case in self._a.book if",
         "cases = {case.hold: case.case for case in self._a.book.every() if",
-        "tests/scenarios/test_statements.py::test_what_a_request_removed_stands_under_its_case_and_copies_under_what_keeps_them",
+        (
+            "tests/scenarios/test_statements.py::"
+            "test_what_a_request_removed_stands_under_its_case_and_copies_under_what_keeps_them"
+        ),
     ),
     (
         "a forged count is signed",
@@ -4941,7 +5758,10 @@ MUTANTS += [
     (
         "a count of another partition is believed",
         "core/retention/removals.py",
-        "return found if (found.tenant, START + found.month.encode(), found.partition) == (tenant, key, partition) else None",
+        (
+            "return found if (found.tenant, START + found.month.encode(), found.partition) == (tenant, key, partition) "
+            "else None"
+        ),
         "return found",
         "tests/scenarios/test_statements.py::test_a_count_of_another_partition_is_none",
     ),
@@ -4996,14 +5816,20 @@ MUTANTS += [
         "workers/desk/answers/prior_notices.py",
         "        if self._applies:\n            check_told(request, table)\n",
         "",
-        "tests/scenarios/test_before.py::test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why",
+        (
+            "tests/scenarios/test_before.py::"
+            "test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why"
+        ),
     ),
     (
         "before: an objection ends although nobody would tell",
         "workers/desk/answers/prior_notices.py",
         "        if kind is not None and self._applies and not case.of_nothing and not table.tells(kind):\n",
         "        if False:\n",
-        "tests/scenarios/test_before.py::test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why",
+        (
+            "tests/scenarios/test_before.py::"
+            "test_where_nobody_would_tell_the_person_it_is_refused_and_the_requester_reads_why"
+        ),
     ),
     (
         "before: what is announced counts for no brake",
@@ -5015,7 +5841,10 @@ MUTANTS += [
     (
         "before: a lift ends what was asked for after it",
         "workers/desk/decisions/lifts.py",
-        "        return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, case.place)\n",
+        (
+            "        return brought is not None and (brought.appended_at, brought.place) > (case.appended_at, "
+            "case.place)\n"
+        ),
         "        return False\n",
         "tests/scenarios/test_before.py::test_a_restriction_that_is_asked_for_while_a_lift_is_announced_stands",
     ),
@@ -5106,8 +5935,8 @@ MUTANTS += [
     (
         "actor: whatever is signed as of dead letters is believed",
         "core/policy/actors.py",
-        "letters = access.topic == self._dead and access.purpose == DEAD_LETTERS",
-        "letters = access.purpose == DEAD_LETTERS",
+        "own = (access.topic, access.purpose) in self._own",
+        "own = access.purpose in {DEAD_LETTERS, CASE_VIEW}",
         "tests/scenarios/test_actors.py::test_a_forged_access_is_counted_and_believed_by_nobody",
     ),
     (
@@ -5120,7 +5949,10 @@ MUTANTS += [
     (
         "actor: a revoked key signs on",
         "core/policy/actors.py",
-        "        if mine.until is not None and appended > mine.until + _LATE:\n            raise RecordError(Doubt.LAPSED)\n",
+        (
+            "        if mine.until is not None and appended > mine.until + _LATE:\n"
+            "            raise RecordError(Doubt.LAPSED)\n"
+        ),
         "",
         "tests/scenarios/test_actors.py::test_what_was_signed_before_a_key_was_revoked_stays_proven",
     ),
@@ -5143,14 +5975,20 @@ MUTANTS += [
         "core/policy/actors.py",
         "if public is not None and public != mine.public:",
         "if False:",
-        "tests/scenarios/test_actors_reading.py::test_whoever_does_not_prove_to_be_the_actor_reads_nothing_and_that_is_on_record",
+        (
+            "tests/scenarios/test_actors_reading.py::"
+            "test_whoever_does_not_prove_to_be_the_actor_reads_nothing_and_that_is_on_record"
+        ),
     ),
     (
         "actor: no key reads",
         "core/policy/actors.py",
         "if self.must_prove(now) and (public is None or now < mine.since):",
         "if self.must_prove(now) and now < mine.since:",
-        "tests/scenarios/test_actors_reading.py::test_whoever_does_not_prove_to_be_the_actor_reads_nothing_and_that_is_on_record",
+        (
+            "tests/scenarios/test_actors_reading.py::"
+            "test_whoever_does_not_prove_to_be_the_actor_reads_nothing_and_that_is_on_record"
+        ),
     ),
     (
         "actor: who has no registered key reads on",
@@ -5176,7 +6014,10 @@ MUTANTS += [
     (
         "actor: a stranger's later form halts the keeper",
         "core/policy/actors.py",
-        "            if mine is None or not proves(raw, named, place, mine.public):\n                raise RecordError(Doubt.UNREADABLE) from None\n",
+        (
+            "            if mine is None or not proves(raw, named, place, mine.public):\n"
+            "                raise RecordError(Doubt.UNREADABLE) from None\n"
+        ),
         "",
         "tests/scenarios/test_actors.py::test_a_later_releases_access_halts_only_when_an_actor_wrote_it",
     ),
@@ -5442,14 +6283,20 @@ MUTANTS += [
         "workers/desk/decisions/decider.py",
         "granted.case.secret or msgspec.UNSET",
         "msgspec.UNSET",
-        "tests/scenarios/test_disclosures.py::test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders",
+        (
+            "tests/scenarios/test_disclosures.py::"
+            "test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders"
+        ),
     ),
     (
         "ready: the desk's part of a secret disclosure shows where backends read",
         "workers/desk/answers/answers.py",
         "request.reply_key, secret=case.secret)",
         "request.reply_key, secret=False)",
-        "tests/scenarios/test_disclosures.py::test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders",
+        (
+            "tests/scenarios/test_disclosures.py::"
+            "test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders"
+        ),
     ),
     (
         "ready: parts of a secret disclosure stay for ever",
@@ -5491,7 +6338,10 @@ MUTANTS += [
         "workers/keeper/worker.py",
         "            self._backlog.begin(shard)\n",
         "",
-        "tests/scenarios/test_disclosures.py::test_wherever_a_worker_dies_while_it_is_erased_and_given_it_is_given_whole",
+        (
+            "tests/scenarios/test_disclosures.py::"
+            "test_wherever_a_worker_dies_while_it_is_erased_and_given_it_is_given_whole"
+        ),
     ),
 ]
 
@@ -5604,7 +6454,10 @@ MUTANTS += [
         "core/policy/changes/chain.py",
         "self.here.alone_until is not None and appended < self.here.alone_until",
         "False",
-        "tests/unit/core/policy/test_grave.py::test_where_there_is_one_officer_the_day_is_asked_and_in_the_first_day_nothing",
+        (
+            "tests/unit/core/policy/test_grave.py::"
+            "test_where_there_is_one_officer_the_day_is_asked_and_in_the_first_day_nothing"
+        ),
     ),
     (
         "grave: a tenant whose domains are apart has no first day",
@@ -5616,9 +6469,15 @@ MUTANTS += [
     (
         "grave: an earlier release's version is no law any more",
         "core/policy/changes/chain.py",
-        "        if claims.effective >= self.here.lawful_from and not self._in_file(claims):\n            self._check_grave",
+        (
+            "        if claims.effective >= self.here.lawful_from and not self._in_file(claims):\n"
+            "            self._check_grave"
+        ),
         "        if not self._in_file(claims):\n            self._check_grave",
-        "tests/unit/core/policy/test_grave.py::test_an_earlier_releases_versions_stay_the_law_and_the_file_is_the_operators",
+        (
+            "tests/unit/core/policy/test_grave.py::"
+            "test_an_earlier_releases_versions_stay_the_law_and_the_file_is_the_operators"
+        ),
     ),
     (
         "grave: another key of an officer is none",
@@ -5659,21 +6518,30 @@ MUTANTS += [
         "core/stream/heartbeats.py",
         "return self._counts(record) or (plain(record) and older(record, AUDIT))",
         "return self._counts(record)",
-        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+        (
+            "tests/unit/core/stream/test_heartbeats.py::"
+            "test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages"
+        ),
     ),
     (
         "beats: whoever writes their bytes later writes none",
         "core/stream/heartbeats.py",
         "return self._counts(record) or (plain(record) and older(record, AUDIT))",
         "return self._counts(record) or plain(record)",
-        "tests/unit/core/stream/test_heartbeats.py::test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages",
+        (
+            "tests/unit/core/stream/test_heartbeats.py::"
+            "test_old_heartbeats_that_are_read_after_the_upgrade_are_none_of_the_messages"
+        ),
     ),
     (
         "beats: the counter of an old heartbeat is believed",
         "core/stream/heartbeats.py",
         ".counter if self._counts(record) else None",
         ".counter if self.ours(record) else None",
-        "tests/unit/core/stream/test_heartbeats.py::test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed",
+        (
+            "tests/unit/core/stream/test_heartbeats.py::"
+            "test_an_old_heartbeat_is_known_by_the_brokers_time_and_its_counter_is_not_believed"
+        ),
     ),
 ]
 
@@ -5699,6 +6567,1177 @@ MUTANTS += [
         "return shared.vault.vouched(shared.tenant, AUDIT, outputs)",
         "return outputs",
         "tests/scenarios/test_passed_over.py::test_nobody_hides_a_letter_but_who_replays_it",
+    ),
+]
+
+_HOSTING = "tests/unit/adapters/process/test_hosting.py::test_"
+_FRAMES = "tests/devstack/test_lifetime.py::test_nothing_of_a_frame_is_told_whatever_happens"
+MUTANTS += [
+    (
+        "host: Faust cancels the running unit",
+        "adapters/process/hosting.py",
+        "if self._running and not await ended(self._ran.wait(), _ORDERLY_S):",
+        "if not self._running:",
+        f"{_HOSTING}a_running_unit_ends_before_anything_is_closed",
+    ),
+    (
+        "host: a duty begins with a pause",
+        "adapters/process/hosting.py",
+        "        try:\n            await self._turn(duty)\n            async for",
+        "        try:\n            async for",
+        f"{_HOSTING}a_duty_is_done_at_once_and_never_twice_at_once",
+    ),
+    (
+        "host: an error of a duty is nobody's",
+        "adapters/process/hosting.py",
+        "            self._work.stop(error)\n",
+        "            del error\n",
+        f"{_HOSTING}any_other_error_of_a_duty_ends_the_work",
+    ),
+    (
+        "host: Faust makes a consumer of its own",
+        "adapters/process/hosting.py",
+        '        """No consumer is made either, which Faust would draw into its picture of services."""\n',
+        "        await super().on_start()\n",
+        f"{_HOSTING}faust_makes_no_client_of_kafka_and_starts_our_pages_first",
+    ),
+    (
+        "host: Faust's command opens its debugging console",
+        "adapters/process/hosting.py",
+        '"debug": False',
+        '"debug": True',
+        f"{_HOSTING}no_option_of_fausts_command_opens_anything",
+    ),
+    (
+        "host: Faust's command takes the pages off",
+        "adapters/process/hosting.py",
+        "enable_web = True",
+        "enable_web = None",
+        f"{_HOSTING}no_option_of_fausts_command_opens_anything",
+    ),
+    (
+        "host: SIGUSR1 shows the frames, SIGUSR2 a debugger",
+        "adapters/process/hosting.py",
+        "            signal.signal(each, signal.SIG_IGN)\n",
+        "            super().install_signal_handlers()\n",
+        _FRAMES,
+    ),
+    (
+        "host: Faust sets up the log",
+        "adapters/process/hosting.py",
+        '"override_logging": False',
+        '"override_logging": True',
+        _FRAMES,
+    ),
+    (
+        "host: a role's duty begins without partitions",
+        "workers/runtime/delivery.py",
+        "return await work() if self._given else False",
+        "return await work()",
+        "tests/unit/workers/runtime/test_health.py::test_a_duty_of_a_role_begins_once_partitions_are_given",
+    ),
+    (
+        "host: a program that goes on is ended",
+        "adapters/process/hosting.py",
+        "            self._over.set()\n",
+        "",
+        f"{_HOSTING}a_program_that_hosts_work_and_goes_on_is_not_ended",
+    ),
+    (
+        "host: what the environment says to others changes Faust",
+        "adapters/process/hosting.py",
+        "            env={},  # `WEB_PORT` and many more may be there for anybody else\n",
+        "",
+        f"{_HOSTING}what_the_environment_says_to_others_changes_nothing",
+    ),
+    (
+        "host: Faust makes its folders",
+        "adapters/process/hosting.py",
+        '        """No folder is made: Faust keeps nothing here."""\n',
+        "        self._create_directories()\n",
+        _FRAMES,
+    ),
+    (
+        "host: Faust decides on the exit code",
+        "adapters/process/hosting.py",
+        "        os._exit(self.lived())\n",
+        "        super().execute_from_commandline()\n",
+        _FRAMES,
+    ),
+    (
+        "host: a halt ends with 0",
+        "adapters/process/hosting.py",
+        "            self.host.code = await self._work.run()\n",
+        "            await self._work.run()\n",
+        _FRAMES,
+    ),
+    (
+        "an erasure remembers who else somebody was",
+        "workers/desk/decisions/decider.py",
+        "        await self.links.cut(list(named.lookups.values()))\n",
+        "",
+        "tests/scenarios/test_same_as.py::test_nothing_remembers_that_the_erased_had_another_identifier",
+    ),
+    (
+        "who else somebody was is forgotten before all are erased",
+        "workers/desk/decisions/decider.py",
+        "        for error in parked.values():  # everybody else who was named is fenced\n",
+        "        await self.links.cut(list(named.lookups.values()))\n        for error in parked.values():  # everybody else who was named is fenced\n",
+        "tests/scenarios/test_same_as.py::test_a_half_done_erasure_reaches_the_rest_though_the_first_has_returned",
+    ),
+    (
+        "a link leads to who came back",
+        "workers/keys/people/homes.py",
+        "living.get(each.lookup) == each.generation",
+        "each.lookup in living",
+        "tests/scenarios/test_same_as.py::test_who_returns_after_an_erasure_is_nobody_elses",
+    ),
+    (
+        "places change while an erasure is half done",
+        "workers/desk/decisions/subjects.py",
+        "            for other in human.every:\n",
+        "            for other in human.known:\n",
+        "tests/scenarios/test_same_as.py::test_nobodys_place_changes_while_an_erasure_is_half_done",
+    ),
+    (
+        "a restored keystore forgets links",
+        "workers/keeper/ledger_replay.py",
+        "            await self._linked(shard, records)\n",
+        "",
+        "tests/scenarios/test_same_as.py::test_a_restored_keystore_says_what_was_decided_since",
+    ),
+    (
+        "a restored keystore brings links back that have ended",
+        "core/crypto/same_person.py",
+        "        last |= {one.lookup: (number, one) for one in group}\n",
+        "        last = {one.lookup: (number, one) for one in group} | last\n",
+        "tests/scenarios/test_same_as.py::test_a_restored_keystore_says_what_was_decided_since",
+    ),
+    (
+        "who left a group is in it for the others",
+        "core/crypto/same_person.py",
+        "        found.setdefault(number, []).append(one)\n",
+        "        found.setdefault(0, []).append(one)\n",
+        "tests/unit/core/crypto/test_sameness.py::test_of_everybody_the_last_decision_counts",
+    ),
+    (
+        "an unverified identity links people",
+        "core/requests/types.py",
+        'must=("subjects",), may=("ground",), roles=_BOTH, identity=True, brake="change", unfound=True,\n        rule="sameness"',
+        'must=("subjects",), may=("ground",), roles=_BOTH, identity=False, brake="change", unfound=True,\n        rule="sameness"',
+        "tests/scenarios/test_same_as.py::test_an_unverified_identity_links_nobody",
+    ),
+    (
+        "whom a link reaches counts for no brake",
+        "workers/desk/case_execution.py",
+        "people_in(request) + await self._o.decider.subjects.more(request)",
+        "people_in(request)",
+        "tests/scenarios/test_same_as.py::test_whom_a_link_reaches_counts_for_the_brake_of_erasures",
+    ),
+    (
+        "more identifiers than a human has are linked unseen",
+        "workers/desk/cases/terms.py",
+        " or TYPES[kind].several) and people > TOGETHER",
+        ") and people > TOGETHER",
+        "tests/scenarios/test_same_as.py::test_more_identifiers_than_a_human_has_wait_for_an_officer_or_are_refused",
+    ),
+    (
+        "a group grows without end",
+        "workers/desk/decisions/linking.py",
+        "elif len(await subjects.known(request)) > SAME_MOST:",
+        "elif len(await subjects.known(request)) > 9 * SAME_MOST:",
+        "tests/scenarios/test_same_as.py::test_more_identifiers_than_a_human_has_wait_for_an_officer_or_are_refused",
+    ),
+    (
+        "a consent under one identifier is one under all",
+        "workers/desk/decisions/subjects.py",
+        "set(human.ruled if _alone(request) else human.known)",
+        "set(human.known)",
+        "tests/scenarios/test_same_as.py::test_what_is_about_one_identifier_stays_with_it",
+    ),
+    (
+        "a lift under one identifier ends what stands on another by itself",
+        "workers/desk/decisions/lifts.py",
+        "                if index in named.said:\n",
+        "                if False:\n",
+        "tests/scenarios/test_same_as.py::test_a_lift_ends_on_the_others_what_it_ends_on_those_named",
+    ),
+    (
+        "what stands on one is not asked for of all",
+        "workers/desk/decisions/linking.py",
+        "                if lacks or book.get(",
+        "                if book.get(",
+        "tests/scenarios/test_same_as.py::test_what_stood_on_one_is_asked_for_of_all_as_a_case_of_its_own",
+    ),
+    (
+        "a half done case of what stands is left",
+        "workers/desk/decisions/linking.py",
+        "if lacks or book.get(book.case_of(asked.iss, jti)) is not None:",
+        "if lacks:",
+        "tests/scenarios/test_same_as.py::test_killed_at_any_write_it_ends_as_if_nothing_had_happened",
+    ),
+    (
+        "a backend ends by a link what an officer began",
+        "workers/desk/decisions/lifts.py",
+        "        if case.jti.endswith(OFFICERS):\n",
+        "        if False:\n",
+        "tests/scenarios/test_same_as.py::test_what_an_officer_began_no_backend_ends_by_a_link",
+    ),
+    (
+        "an objection before an officer restricts one identifier alone",
+        "workers/desk/decisions/linking.py",
+        "        await self._considered(granted, people)\n",
+        "",
+        "tests/scenarios/test_same_as.py::test_while_an_officer_has_an_objection_all_are_restricted",
+    ),
+    (
+        "a case is found under identifiers that a link named",
+        "workers/desk/cases/case_owners.py",
+        "self.identities(await self._decider.subjects.known(request, alone=True))",
+        "self.identities(await self._decider.subjects.known(request))",
+        "tests/scenarios/test_same_as.py::test_after_an_end_nobody_sees_what_the_other_asked",
+    ),
+    (
+        "somebody is linked whom a fence met meanwhile",
+        "workers/keys/people/links.py",
+        "        people = {person_key(self._ring.tenant, lookup): raw for lookup, raw in view.raw.items()}\n",
+        "        people: dict[bytes, bytes | None] = {}\n",
+        "tests/scenarios/test_same_as.py::test_a_fence_between_reading_and_writing_is_met",
+    ),
+    (
+        "an epoch is kept for every link",
+        "workers/keeper/worker.py",
+        "            self._enforcer.register(kind, self._enforcer.noted)\n",
+        "            pass\n",
+        "tests/scenarios/test_same_as.py::test_no_epoch_is_kept_for_a_link",
+    ),
+    (
+        "empty entries of who else somebody was stay",
+        "workers/keys/rotation.py",
+        "        done.fences += await drop_void(self._keystore, self._tenant, places, self._taken)\n",
+        "",
+        "tests/scenarios/test_same_as.py::test_nothing_remembers_that_the_erased_had_another_identifier",
+    ),
+    (
+        "the walk drops links that stand",
+        "workers/keys/people/links.py",
+        "    return state == LIVE and own == generation\n",
+        "    return False\n",
+        "tests/scenarios/test_same_as.py::test_the_walk_keeps_what_leads_to_somebody_and_moves_it_on",
+    ),
+    (
+        "older forms link people",
+        "workers/desk/decisions/linking.py",
+        "        if self._ring.forms < FORMS:\n",
+        "        if False:\n",
+        "tests/scenarios/test_same_as.py::test_a_tenant_of_older_forms_links_nobody",
+    ),
+    (
+        "two spellings of one identifier are linked",
+        "workers/desk/decisions/linking.py",
+        "        elif await subjects.alike(request):\n",
+        "        elif False:\n",
+        "tests/scenarios/test_same_as.py::test_what_cannot_be_said_is_refused_with_its_reason",
+    ),
+    (
+        "who leaves a group parts those who stay",
+        "workers/desk/decisions/linking.py",
+        "(*(_group(people, some) for some in rest.values()),",
+        "(*(_group(people, [one]) for some in rest.values() for one in some),",
+        "tests/scenarios/test_same_as.py::test_whose_link_ends_is_reached_no_more_and_the_others_stay_one",
+    ),
+    (
+        "the size of an entry tells how many identifiers somebody has",
+        "core/crypto/same_person.py",
+        'content + b" " * (-len(content) % _PAD)',
+        "content",
+        "tests/unit/core/crypto/test_sameness.py::test_the_size_of_an_entry_does_not_tell_how_many_they_are",
+    ),
+    (
+        "two orders of links in the ledger",
+        "workers/keeper/ledger_replay.py",
+        "if entry is not None and decision.type in LINKS else []",
+        "if entry is not None and record.offset < 1 else []",
+        "tests/scenarios/test_same_as.py::test_a_link_is_found_whatever_was_noted_as_applied",
+    ),
+    (
+        "a disclosure keeps copies of whom its order does not name",
+        "workers/desk/decisions/subjects.py",
+        "return TYPES[request.type].alone or (request.hold is not None and request.hold.id.startswith(DISCLOSED))",
+        "return TYPES[request.type].alone",
+        "tests/scenarios/test_same_as.py::test_a_disclosure_copies_nothing_of_whom_its_order_does_not_name",
+    ),
+    (
+        "a disclosure's copies grow by a link",
+        "workers/desk/decisions/holds.py",
+        "alone = terms.name.startswith(DISCLOSED)",
+        "alone = False",
+        "tests/scenarios/test_same_as.py::test_a_disclosure_copies_nothing_of_whom_its_order_does_not_name",
+    ),
+    (
+        "a link that is lost with a restore is lost in silence",
+        "workers/keeper/ledger_replay.py",
+        '        if lost:\n            log.error("people are',
+        '        if False:\n            log.error("people are',
+        "tests/scenarios/test_same_as.py::test_who_was_lost_with_a_restore_is_told_of",
+    ),
+    (
+        "calls: what somebody has corrected is still called an estimate",
+        "core/calls/correction.py",
+        "estimated = msgspec.UNSET if joined_at or left_at else leg.estimated",
+        "estimated = leg.estimated",
+        "tests/scenarios/test_sessions.py::test_a_time_that_nobody_told_says_so_until_somebody_corrects_it",
+    ),
+    (
+        "calls: a part that waits forgets that its times are estimated",
+        "core/calls/parked.py",
+        "if leg.estimated:",
+        "if False:",
+        "tests/scenarios/test_sessions.py::test_a_part_that_waits_keeps_that_its_times_are_estimated",
+    ),
+    (
+        "sessions: the rows are written before the events are acknowledged",
+        "workers/sessions/worker.py",
+        '        if outputs:\n            await self._m.writer.write(outputs)\n        self._steps.reached("sessions.told")\n        store.commit(place)\n',
+        "        store.commit(place)\n        if outputs:\n            await self._m.writer.write(outputs)\n",
+        f"{_PAIRING}killed_at_every_write_no_session_is_lost_and_none_is_there_twice",
+    ),
+    (
+        "receipt: moments, and what is made of them, outlive what it says",
+        "workers/desk/answers/receipts.py",
+        '"moments": events + timedelta(',
+        '"moments": fenced + timedelta(',
+        f"{_APART}a_receipt_says_until_when_moments_and_what_is_made_of_them_may_be_there",
+    ),
+    (
+        "sessions: what lies beyond the topic's partitions stops the worker",
+        "workers/sessions/worker.py",
+        "(store := self._stores.get(place.partition)) is None",
+        "(store := self._stores[place.partition]) is None",
+        f"{_APART}what_lies_beyond_the_partitions_of_the_topic_is_a_dead_letter",
+    ),
+    (
+        "sources: a check takes objects for something else than a worker does",
+        "core/sources/check.py",
+        '_Watched.__name__ = "dict"',
+        '_Watched.__name__ = "other"',
+        "tests/unit/core/sources/test_mapping_rules.py::test_a_check_computes_of_objects_what_a_worker_does",
+    ),
+    (
+        "sessions: an older state of a stay wins",
+        "core/sessions/stay_event.py",
+        "    if stay.left_ms is None:\n        return 0\n",
+        "    if stay.left_ms is None:\n        return 1 << 52\n",
+        f"{_PAIRING}a_join_is_an_open_leg_and_a_leave_ends_it",
+    ),
+    (
+        "sessions: an estimate by the call's end wins over a leave",
+        "core/sessions/stay_event.py",
+        "        return 2 * _SPAN + 2 * shortness + 1",
+        "        return 1",
+        f"{_PAIRING}the_calls_end_closes_who_has_no_leave_and_says_that_it_is_an_estimate",
+    ),
+    (
+        "sessions: a leave whose join is forgotten is a stay",
+        "core/sessions/session_state.py",
+        " or stay.joined_ms - limit_ms >= known_from_ms",
+        " or True",
+        f"{_PAIRING}a_leave_whose_join_the_topic_has_forgotten_is_no_stay",
+    ),
+    (
+        "sessions: the limit closes nobody",
+        "core/sessions/session_state.py",
+        "settled_ms=max(state.settled_ms, now_ms)",
+        "settled_ms=state.settled_ms",
+        f"{_PAIRING}the_limit_closes_what_nobody_ended",
+    ),
+    (
+        "sessions: what was forgotten long ago stays in the rows",
+        "workers/sessions/worker.py",
+        "if lapsed(after, place.now_ms, self._limit_ms):",
+        "if False:",
+        f"{_PAIRING}a_whole_day_that_is_replayed_changes_nothing",
+    ),
+    (
+        "sessions: an end closes those alone who are in its unit",
+        "workers/sessions/worker.py",
+        "            for each in store.sessions_of(call.call):\n                store.session(each)  # looked at with the others\n",
+        "            pass\n",
+        f"{_PAIRING}a_call_that_ends_closes_those_of_earlier_units",
+    ),
+    (
+        "sessions: who becomes known is told beside the guest",
+        "workers/sessions/worker.py",
+        "            if former.person != now.person:",
+        "            if False:",
+        f"{_PAIRING}who_becomes_known_late_is_one_person_and_no_guest_beside",
+    ),
+    (
+        "sessions: rows of a topic that was made anew are believed",
+        "workers/sessions/worker.py",
+        "place.topic == topic and start <= place.offset <= end",
+        "True",
+        f"{_PAIRING}rows_of_a_topic_that_was_made_anew_or_is_ahead_are_not_believed",
+    ),
+    (
+        "sessions: a moment counts under another call's key",
+        "workers/sessions/worker.py",
+        '        if self._m.names.call(self._m.tenant, moment.source, moment.call) != name:\n            raise RecordError("bad_moment")\n',
+        "",
+        f"{_APART}a_moment_that_somebody_sealed_under_another_calls_key_says_nothing",
+    ),
+    (
+        "sessions: a time that cannot be is paired",
+        "workers/sessions/worker.py",
+        "if max(times) > record.timestamp + self._ahead_ms:",
+        "if False:",
+        f"{_APART}what_is_no_moment_is_a_dead_letter_and_the_others_are_paired",
+    ),
+    (
+        "sessions: who cannot be named any more halts the worker",
+        "workers/sessions/worker.py",
+        "            except RecordError as error:  # who",
+        "            except ZeroDivisionError as error:  # who",
+        f"{_APART}moments_whose_week_is_over_open_for_nobody_and_stop_nothing",
+    ),
+    (
+        "sessions: rows of a partition that is somebody else's stay",
+        "workers/sessions/worker.py",
+        "        self._forget_others(set(partitions))\n",
+        "",
+        f"{_APART}rows_on_disk_go_on_where_they_were_and_those_of_others_are_deleted",
+    ),
+    (
+        "moments: one that is copied under another call's key counts there",
+        "core/sessions/moment.py",
+        'b"\\n".join((b"moment", tenant.encode(), name.encode(), self._begin))',
+        'b"moment"',
+        f"{_MOMENT}a_moment_opens_in_its_own_place_alone",
+    ),
+    (
+        "moments: what no event may hold is sealed",
+        "core/sessions/moment.py",
+        "    return decode(MOMENTS, encode(Moment(v=1, source=source, **told._asdict())))",
+        "    return Moment(v=1, source=source, **told._asdict())",
+        f"{_MOMENT}what_no_event_may_hold_is_refused_before_it_is_sealed",
+    ),
+    (
+        "moments: two sources share a call",
+        "core/sessions/moment.py",
+        'self._name("call", tenant, source, call)',
+        'self._name("call", tenant, call)',
+        f"{_MOMENT}all_of_a_call_lies_in_one_partition_and_sessions_are_told_apart",
+    ),
+    (
+        "moments: somebody's text halts whoever pairs",
+        "core/sessions/moment.py",
+        "_FOREIGN: Final = 32",
+        "_FOREIGN: Final = 256",
+        f"{_MOMENT}what_is_no_moment_is_refused",
+    ),
+    (
+        "moments: a week's key is sealed to after its successor is known",
+        "workers/keys/tenants/moment_sealing.py",
+        "known.head.number != week.number or ",
+        "",
+        f"{_MOMENT}a_newer_week_is_sealed_to_at_once_and_an_ephemeral_key_lasts_for_minutes",
+    ),
+    (
+        "moments: their keys outlive them",
+        "app/context.py",
+        "for topic, keys in sealed.items():",
+        "for topic, keys in list(sealed.items())[:1]:",
+        (
+            "tests/unit/workers/keys/test_letter_keys.py::"
+            "test_the_keys_of_moments_go_when_their_topic_has_forgotten_what_is_sealed_to_them"
+        ),
+    ),
+    (
+        "domains: who faces the internet opens what those who know people share",
+        "core/rights/kms_policies.py",
+        "shared = [_SHARED] if domain in {*SHARERS, OPERATOR} else []",
+        "shared = [_SHARED]",
+        _OUTSIDE,
+    ),
+    (
+        "domains: who faces the internet has the protector's pepper",
+        "core/rights/grants.py",
+        '    "pepper": _ALL,',
+        '    "pepper": DOMAINS,',
+        _OUTSIDE,
+    ),
+]
+
+
+_SAID = "tests/scenarios/test_console_decisions.py"
+_HOLD_SHOWN = _SAID + "::test_a_hold_is_shown_with_its_review_unless_it_is_secret_or_released"
+_BRIEF = _SAID + "::test_before_an_approval_an_officer_reads_what_follows_by_the_policy"
+MUTANTS += [
+    (
+        "console: an officer is not told what a law keeps",
+        "console/briefing.py",
+        "if each.survives_erasure]",
+        "if False]",
+        _BRIEF,
+    ),
+    (
+        "console: a briefing of what nobody is to approve",
+        "console/templates/case.html.j2",
+        'it.actions | selectattr("type", "equalto", "approve") | list and ',
+        "",
+        _BRIEF,
+    ),
+    (
+        "console: a person whom nobody tells is said to be told",
+        "console/briefing.py",
+        "    if not table.tells(kind):",
+        "    if False:",
+        _SAID + "::test_when_a_person_is_told_is_what_the_types_row_says[lift-before]",
+    ),
+]
+MUTANTS += [
+    (
+        "a secret hold's case says when it is reviewed",
+        "workers/desk/case_execution.py",
+        'request.type == "hold" and not secret and',
+        'request.type == "hold" and',
+        _HOLD_SHOWN,
+    ),
+    (
+        "a hold's review is taken for that of a disclosure",
+        "core/cases/case.py",
+        'return None if self.type == "hold" else self.review_at',
+        "return self.review_at",
+        _HOLD_SHOWN,
+    ),
+    (
+        "the case of a released hold is kept for ever, for it had a review",
+        "core/cases/case.py",
+        'return None if self.type == "hold" else self.review_at',
+        "return self.review_at",
+        "tests/scenarios/test_holds.py::test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands",
+    ),
+    (
+        "console: a released hold is overdue for its review",
+        "console/templates/holds.html.j2",
+        " and row.case not in ended %} class",
+        " %} class",
+        _HOLD_SHOWN,
+    ),
+    (
+        "console: a review is put off to a day of UTC",
+        "console/static/filled.js",
+        "said.review_at = instant(review, about.zone)",
+        'said.review_at = instant(review, "UTC")',
+        _SAID + "::test_telling_a_person_of_a_disclosure_is_put_off_to_a_day_in_the_tenants_zone",
+    ),
+    (
+        "console: every notice is noted at once",
+        "console/static/filled.js",
+        'for (const name of ["event", "to", "notice"])',
+        'for (const name of ["event", "notice"])',
+        _SAID + "::test_a_notice_that_somebody_received_is_noted_by_an_officer_and_leads_a_waiting_case_on",
+    ),
+]
+_MONTH_PAGE = "tests/scenarios/test_console_month.py"
+MUTANTS += [
+    (
+        "console: a read of several records counts as several",
+        "console/followed.py",
+        "fresh = access.opened > 0 and repeats.new_read(day, today, read)",
+        "fresh = access.opened > 0",
+        _MONTH_PAGE + "::test_the_month_says_what_the_command_line_says",
+    ),
+    (
+        "console: a copy of an access counts again",
+        "console/followed.py",
+        "        if repeats.again(account.name, appended):",
+        "        if False:",
+        _MONTH_PAGE + "::test_the_month_says_what_the_command_line_says",
+    ),
+    (
+        "console: its month says that nothing is held",
+        "console/tasks/month_page.py",
+        '_LEFT_OUT: Final = frozenset({"Holds"})',
+        "_LEFT_OUT: Final = frozenset[str]()",
+        _MONTH_PAGE + "::test_a_secret_hold_is_in_no_month_and_what_the_key_store_has_is_said_to_be_left_out",
+    ),
+    (
+        "console: a month opens every case there is",
+        "console/tasks/month_page.py",
+        "if row.open or row.day >= first or row.stage_at >= begins)",
+        "if True)",
+        _MONTH_PAGE + "::test_cases_that_had_ended_before_a_month_are_not_opened_for_it",
+    ),
+    (
+        "console: a month leaves out what moved in it",
+        "console/tasks/month_page.py",
+        "if row.open or row.day >= first or row.stage_at >= begins)",
+        "if row.open)",
+        _MONTH_PAGE + "::test_the_month_says_what_the_command_line_says",
+    ),
+]
+_ANSWERS = "tests/scenarios/test_console_answers.py"
+MUTANTS += [
+    (
+        "console: an answer is handed out without a record",
+        "console/tasks/answer_page.py",
+        "    await office.recorder.viewed(row.case, visit.officer, row.offset)\n",
+        "",
+        _ANSWERS + "::test_an_answer_is_not_handed_out_without_a_record_nor_before_it_is_made",
+    ),
+    (
+        "console: an answer of another case is shown",
+        "console/static/opening.js",
+        "part.v !== 1 || part.case !== name",
+        "part.v !== 1",
+        _ANSWERS + "::test_what_does_not_open_or_is_no_whole_answer_is_not_shown",
+    ),
+    (
+        "console: a part of an answer is shown for the whole",
+        "console/static/opening.js",
+        " || lacks(ordered)) throw",
+        ") throw",
+        _ANSWERS + "::test_what_does_not_open_or_is_no_whole_answer_is_not_shown",
+    ),
+    (
+        "console: a saved table has formulas",
+        "console/static/opening.js",
+        "first && FORMULA.includes(first) ? `'${found}` : found",
+        "found",
+        _ANSWERS + "::test_a_cell_that_a_spreadsheet_would_run_is_text",
+    ),
+    (
+        "answers: of parts made twice the last is taken, whatever the receipt names",
+        "client/answers.py",
+        " or digest_of(found[int(name[1])]) not in digests)",
+        " or True)",
+        _ANSWERS + "::test_of_parts_made_twice_those_in_the_receipt_are_handed_out_and_its_signature_is_told",
+    ),
+    (
+        "console: a receipt's signature is not looked at",
+        "console/tasks/answer_page.py",
+        "for seen in evidence_in(named, pem)), None)",
+        "for seen in evidence_in(named, None)), None)",
+        _ANSWERS + "::test_of_parts_made_twice_those_in_the_receipt_are_handed_out_and_its_signature_is_told",
+    ),
+]
+_ASKED = "tests/scenarios/test_console_requests.py"
+MUTANTS += [
+    (
+        "console: a form's fields have names, and a browser without its script sends them",
+        "console/templates/request_form.html.j2",
+        '<textarea id="{{ id }}"',
+        '<textarea id="{{ id }}" name="{{ id }}"',
+        _ASKED + "::test_a_form_has_a_field_for_all_that_its_type_takes_and_sends_none_of_them[erase]",
+    ),
+    (
+        "console: a form without its script is sent",
+        "console/templates/key.html.j2",
+        'method="dialog"',
+        'method="get"',
+        _ASKED + "::test_a_form_has_a_field_for_all_that_its_type_takes_and_sends_none_of_them[erase]",
+    ),
+    (
+        "console: orders have a form",
+        "console/tasks/fields.py",
+        "    if kind in HOLDS:",
+        "    if False:",
+        "tests/scenarios/test_console_requests.py::test_what_an_officer_cannot_send_from_here_is_said_and_has_no_form",
+    ),
+    (
+        "console: a request that nobody would announce has a form",
+        "console/tasks/fields.py",
+        "and not table.tells(row.before):\n        return",
+        "and False:\n        return",
+        "tests/scenarios/test_console_requests.py::test_what_an_officer_cannot_send_from_here_is_said_and_has_no_form",
+    ),
+    (
+        "console: a form does not ask for what its type needs",
+        "console/tasks/fields.py",
+        "(name in row.must and field.path not in _OPEN)",
+        "False",
+        "tests/scenarios/test_console_requests.py::test_what_a_form_needs_is_what_the_desk_needs[consent]",
+    ),
+    (
+        "console: a request leads to any address",
+        "console/tasks/request_pages.py",
+        "    if not _ID.match(case):",
+        "    if False:",
+        "tests/scenarios/test_console_requests.py::test_a_request_that_says_no_case_or_is_not_sealed_is_not_passed_on",
+    ),
+    (
+        "console: a day of receipt is that of UTC",
+        "console/static/filled.js",
+        "plain - offsetMs(plain - offsetMs(plain, zone), zone)",
+        "plain",
+        "tests/scenarios/test_console_requests.py::test_a_local_time_is_the_moment_that_the_zone_says",
+    ),
+    (
+        "console: a mistyped year of receipt is taken",
+        "console/static/filled.js",
+        'if (day && day < monthAgo && !meant) throw new Error("long-ago");',
+        "",
+        _ASKED + "::test_a_day_of_receipt_that_cannot_be_meant_is_said_before_anything_is_signed",
+    ),
+    (
+        "console: any key is one for an answer",
+        "console/static/filled.js",
+        " || SPKI.some((each, at) => raw[at] !== each)",
+        "",
+        _ASKED + "::test_a_key_for_the_answer_is_a_public_one_and_a_new_pair_opens_what_is_sealed_to_it",
+    ),
+    (
+        "console: a decision's name does not say of which case it is",
+        "console/static/sealing.js",
+        "return about ? `${about}.${own}` : own;",
+        "return own;",
+        _ASKED + "::test_a_decision_that_the_desk_refuses_stands_in_its_case_and_in_the_officers_inbox",
+    ),
+    (
+        "console: an officer is shown what others were refused",
+        "console/followed.py",
+        "and each.case == case_id(tenant, request_name(officer, each.request))",
+        "and True",
+        _ASKED + "::test_a_decision_that_the_desk_refuses_stands_in_its_case_and_in_the_officers_inbox",
+    ),
+]
+
+
+MUTANTS += [
+    (
+        "console: a case is shown before its view is on record",
+        "console/pages.py",
+        "        await self.recorder.viewed(row.case, visit.officer, row.offset)\n        receipts",
+        "        receipts",
+        "tests/scenarios/test_console.py::test_what_cannot_be_put_on_record_is_not_shown",
+    ),
+    (
+        "console: a receipt is handed out without a record",
+        "console/pages.py",
+        "        await self.recorder.viewed(row.case, visit.officer, row.offset)\n        return next",
+        "        return next",
+        "tests/scenarios/test_console.py::test_what_cannot_be_put_on_record_is_not_shown",
+    ),
+    (
+        "console: a view is not signed",
+        "console/recorded.py",
+        "value = self.key.vouched(access, place_of(self.guard, self.access, self.home))",
+        'value = __import__("msgspec").json.encode(access)',
+        "tests/scenarios/test_console.py::test_a_case_is_shown_once_its_view_is_on_record",
+    ),
+    (
+        "console: a console that is nobody's shows cases",
+        "console/recorded.py",
+        "        if name is None:\n",
+        '        if name is None and (name := "console-1") is None:\n',
+        "tests/scenarios/test_console.py::test_a_console_whose_key_is_registered_no_more_shows_no_case",
+    ),
+    (
+        "console: who is not signed in is let in",
+        "console/site.py",
+        "        if session is None:\n            return _to",
+        '        if session is None and (session := Session("officer-1", self._office.clock.now(), self._office.clock.now())) is None:\n            return _to',
+        "tests/scenarios/test_console.py::test_whoever_is_not_signed_in_is_shown_nothing",
+    ),
+    (
+        "console: an officer of the past stays signed in",
+        "console/site.py",
+        "        if session is not None and self._office.officer_key(session.officer) is None:",
+        "        if False:",
+        "tests/scenarios/test_console.py::test_whoever_is_no_officer_any_more_is_signed_out",
+    ),
+    (
+        "console: a form without its token counts",
+        "console/site.py",
+        '        if not self._door.sessions.bears(cookie, request.form.get("token", "")):',
+        "        if False:",
+        "tests/scenarios/test_console.py::test_a_form_counts_with_the_token_of_its_session_alone",
+    ),
+    (
+        "console: a form of another site counts",
+        "console/site.py",
+        'return HTTPStatus.FORBIDDEN if request.method == "POST" and not self._from_here(request) else None',
+        "return None",
+        "tests/scenarios/test_console.py::test_a_form_of_another_site_is_refused_whatever_it_bears",
+    ),
+    (
+        "console: any host is answered",
+        "console/site.py",
+        '        if request.headers.get("host") != self._door.host:',
+        "        if False:",
+        "tests/scenarios/test_console.py::test_another_host_is_answered_nothing",
+    ),
+    (
+        "console: guesses are not braked",
+        "console/sign_in/entrance.py",
+        "        if door.guesses.too_many(request.peer):",
+        "        if False:",
+        "tests/scenarios/test_console.py::test_too_many_guesses_are_not_heard",
+    ),
+    (
+        "console: opening a link uses it up",
+        "console/sign_in/entrance.py",
+        '            return self._page(request, request.query.get("code", ""))',
+        '            door.links.taken(request.query.get("code", ""))\n            return self._page(request, request.query.get("code", ""))',
+        "tests/scenarios/test_console.py::test_opening_a_link_alone_does_not_use_it_up",
+    ),
+    (
+        "console: answers lack the headers of all",
+        "console/site.py",
+        "headers={**self.headers, **found.headers},",
+        "headers=found.headers,",
+        "tests/scenarios/test_console.py::test_every_answer_has_the_headers_that_keep_a_page_inert",
+    ),
+    (
+        "console: scripts see the cookie",
+        "console/sign_in/door.py",
+        "Path=/; HttpOnly; SameSite=",
+        "Path=/; SameSite=",
+        "tests/scenarios/test_console.py::test_cookies_are_out_of_reach_of_scripts_and_of_other_sites",
+    ),
+    (
+        "console: signing out leaves the session",
+        "console/site.py",
+        "            self._door.sessions.end(cookie)\n            away",
+        "            away",
+        "tests/scenarios/test_console.py::test_a_session_ends_by_itself_and_by_its_officer",
+    ),
+    (
+        "console: a link works twice",
+        "console/sign_in/sessions.py",
+        "self._made.pop(_digest(code), (None, self._now()))",
+        "self._made.get(_digest(code), (None, self._now()))",
+        "tests/unit/console/test_sign_in.py::test_a_link_lets_its_officer_in_once",
+    ),
+    (
+        "console: a session never ends",
+        "console/sign_in/sessions.py",
+        "or at >= session.used + IDLE or at >= session.began + LONGEST",
+        "",
+        "tests/unit/console/test_sign_in.py::test_a_session_ends_when_nobody_uses_it",
+    ),
+    (
+        "console: a session has no longest time",
+        "console/sign_in/sessions.py",
+        " or at >= session.began + LONGEST",
+        "",
+        "tests/unit/console/test_sign_in.py::test_a_session_ends_after_its_longest_time_however_much_it_is_used",
+    ),
+    (
+        "console: an unsigned cookie is a session",
+        "console/sign_in/sessions.py",
+        'return name if name and hmac.compare_digest(self._mac("session", name).encode(), mac.encode()) else None',
+        "return name or None",
+        "tests/unit/console/test_sign_in.py::test_a_cookie_that_this_process_did_not_sign_is_nobodys",
+    ),
+    (
+        "console: what is not sealed is passed on",
+        "console/relay.py",
+        '        raise StateRefusedError("it is not sealed',
+        '        return sealed.encode()\n        raise StateRefusedError("it is not sealed',
+        "tests/scenarios/test_console.py::test_only_what_is_sealed_to_this_tenants_desk_is_passed_on",
+    ),
+    (
+        "console: a case that nobody proves is shown",
+        "console/followed.py",
+        "        case = case_in(record, known.proofs)\n",
+        "        from calllog_guard.core.cases.case import case_of\n\n        case = case_of(record)\n",
+        "tests/scenarios/test_console.py::test_a_case_that_no_desk_of_ours_wrote_is_shown_nowhere",
+    ),
+    (
+        "console: anybody's tombstone forgets a case",
+        "console/followed.py",
+        "            if known.proofs.believed(record, DESK):\n                self.cases",
+        "            if True:\n                self.cases",
+        "tests/scenarios/test_console.py::test_a_case_that_no_desk_of_ours_wrote_is_shown_nowhere",
+    ),
+    (
+        "console: an older state replaces a later one",
+        "console/case_rows.py",
+        "        if known is not None and known.rank > row.rank:",
+        "        if False:",
+        "tests/scenarios/test_console.py::test_a_forgotten_case_is_shown_no_more_and_an_older_state_replaces_none",
+    ),
+    (
+        "console: sealed requests stay in memory",
+        "console/case_rows.py",
+        '_LEFT_OUT: Final = {"sealed": None, ',
+        "_LEFT_OUT: Final = {",
+        "tests/scenarios/test_console.py::test_nothing_of_a_person_is_in_a_page_an_address_or_a_title",
+    ),
+    (
+        "console: the officer's key can be read out",
+        "console/static/sealing.js",
+        '{ name: "Ed25519" }, false, ["sign"]',
+        '{ name: "Ed25519" }, true, ["sign"]',
+        "tests/scenarios/test_console.py::test_the_module_signs_as_the_library_does_and_what_it_seals_opens",
+    ),
+    (
+        "console: any key signs for an officer",
+        "console/static/sealing.js",
+        '  if (own !== publicX) throw new Error("another-key");\n',
+        "",
+        "tests/scenarios/test_console.py::test_a_file_that_is_not_the_officers_key_signs_nothing",
+    ),
+    (
+        "console: what is sealed has the length of what it says",
+        "console/static/sealing.js",
+        "Math.ceil(raw.length / BLOCK) * BLOCK",
+        "raw.length",
+        "tests/scenarios/test_console.py::test_the_module_signs_as_the_library_does_and_what_it_seals_opens",
+    ),
+    (
+        "console: pages do not escape",
+        "reports/pages.py",
+        'autoescape=select_autoescape(["html.j2"])',
+        "autoescape=False",
+        "tests/scenarios/test_console.py::test_hostile_text_stays_text_in_every_field",
+    ),
+    (
+        "console: it listens to everybody",
+        "console/process.py",
+        "    if not is_loopback(host) or not port.isdecimal():",
+        "    if not port.isdecimal():",
+        "tests/unit/console/test_web.py::test_a_console_listens_on_this_machine_alone",
+    ),
+    (
+        "console: a field may be named twice",
+        "adapters/http/web.py",
+        "return dict(pairs) if len(dict(pairs)) == len(pairs) else self._refusal(HTTPStatus.BAD_REQUEST)",
+        "return dict(pairs)",
+        "tests/unit/console/test_web.py::test_a_form_of_another_kind_size_or_shape_is_refused",
+    ),
+    (
+        "console: what goes wrong is quoted",
+        "adapters/http/web.py",
+        'log.error("a page failed", kind=type(error).__name__,',
+        'log.error("a page failed", kind=str(error),',
+        "tests/unit/console/test_web.py::test_what_goes_wrong_is_told_by_its_kind_alone",
+    ),
+    (
+        "console: its user reads orders",
+        "core/topics.py",
+        'rights={"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW"}',
+        'rights={"desk": "RW", "keeper": "W", "auditor": "W", "officer": "RW", "console": "R"}',
+        "tests/scenarios/test_console.py::test_the_consoles_user_may_do_what_it_does_and_no_more",
+    ),
+    (
+        "sign-in: a token of another provider counts",
+        "core/crypto/id_token.py",
+        'if claims.get("iss") != expected.issuer:',
+        "if False:",
+        "tests/unit/core/crypto/test_id_token.py::test_a_claim_that_is_wrong_is_refused",
+    ),
+    (
+        "sign-in: a token for others, too, counts",
+        "core/crypto/id_token.py",
+        'if claims.get("aud") not in (expected.client, [expected.client]):',
+        'if expected.client not in (claims.get("aud") or ()):',
+        "tests/unit/core/crypto/test_id_token.py::test_a_claim_that_is_wrong_is_refused",
+    ),
+    (
+        "sign-in: a token for another party counts",
+        "core/crypto/id_token.py",
+        'if claims.get("azp", expected.client) != expected.client:',
+        "if False:",
+        "tests/unit/core/crypto/test_id_token.py::test_a_claim_that_is_wrong_is_refused",
+    ),
+    (
+        "sign-in: a token of another sign-in counts",
+        "core/crypto/id_token.py",
+        "not hmac.compare_digest(nonce.encode(), expected.nonce.encode())",
+        "False",
+        "tests/unit/console/test_openid.py::test_claims_that_name_no_officer_of_the_role_let_nobody_in",
+    ),
+    (
+        "sign-in: a token counts for ever",
+        "core/crypto/id_token.py",
+        'if at >= _seconds(claims, "exp") + skew:',
+        "if False:",
+        "tests/unit/core/crypto/test_id_token.py::test_a_claim_that_is_wrong_is_refused",
+    ),
+    (
+        "sign-in: a token of long ago counts",
+        "core/crypto/id_token.py",
+        "if not made - skew <= at < made + OLDEST.total_seconds() + skew:",
+        "if False:",
+        "tests/unit/core/crypto/test_id_token.py::test_a_claim_that_is_wrong_is_refused",
+    ),
+    (
+        "sign-in: who signed in long ago counts",
+        "core/crypto/id_token.py",
+        "if max_age_s is not None and at >",
+        "if False and at >",
+        "tests/unit/core/crypto/test_id_token.py::test_a_claim_that_is_wrong_is_refused",
+    ),
+    (
+        "sign-in: clocks must agree to the second",
+        "core/crypto/id_token.py",
+        "SKEW: Final = timedelta(seconds=60)",
+        "SKEW: Final = timedelta(seconds=0)",
+        "tests/unit/core/crypto/test_id_token.py::test_a_clock_that_is_a_little_off_does_no_harm",
+    ),
+    (
+        "sign-in: a public key is a shared secret",
+        "core/crypto/id_token.py",
+        '_KINDS: Final[Mapping[str, type[RSAKey] | type[ECKey]]] = {"RS256": RSAKey,',
+        '_KINDS: Final[Mapping[str, type[RSAKey] | type[ECKey]]] = {"HS256": RSAKey, "RS256": RSAKey,',
+        "tests/unit/core/crypto/test_id_token.py::test_a_public_key_is_no_shared_secret",
+    ),
+    (
+        "sign-in: a token brings its own key",
+        "core/crypto/id_token.py",
+        "if kind is None or _FORBIDDEN & header.keys():",
+        "if kind is None:",
+        "tests/unit/core/crypto/test_id_token.py::test_a_token_brings_no_key_of_its_own",
+    ),
+    (
+        "sign-in: of two keys of one name the first counts",
+        "core/crypto/id_token.py",
+        'if len(found) != 1 or found[0].get("use"',
+        'if not found or found[0].get("use"',
+        "tests/unit/core/crypto/test_id_token.py::test_a_token_names_one_key_that_signs",
+    ),
+    (
+        "sign-in: a small key counts",
+        "core/crypto/id_token.py",
+        "isinstance(key, RSAKey) and key.public_key.key_size < _LEAST_BITS",
+        "False",
+        "tests/unit/core/crypto/test_id_token.py::test_a_token_without_the_name_of_a_key_or_of_a_small_one_is_refused",
+    ),
+    (
+        "sign-in: a state counts twice",
+        "console/sign_in/flows.py",
+        "        if name in self._ended:\n            return None\n",
+        "",
+        "tests/unit/console/test_openid.py::test_an_officer_comes_in_once",
+    ),
+    (
+        "sign-in: a state counts in any browser",
+        "console/sign_in/flows.py",
+        "if found is None or not hmac.compare_digest(found.state.encode(), state.encode()):",
+        "if found is None:",
+        "tests/unit/console/test_openid.py::test_a_state_counts_in_the_browser_that_began_alone",
+    ),
+    (
+        "sign-in: a sign-in never ends",
+        "console/sign_in/flows.py",
+        'if self._now().timestamp() >= int(name.rpartition(".")[2]) + FLOW_LIFE.total_seconds():',
+        "if False:",
+        "tests/unit/console/test_openid.py::test_a_sign_in_ends_within_minutes",
+    ),
+    (
+        "sign-in: a cookie of any process counts",
+        "console/sign_in/flows.py",
+        'if not name or not hmac.compare_digest(self._mac("flow", name).encode(), mac.encode()):',
+        "if not name:",
+        "tests/unit/console/test_openid.py::test_a_cookie_that_this_process_did_not_make_is_nobodys",
+    ),
+    (
+        "sign-in: the role is not looked at",
+        "console/sign_in/openid.py",
+        "if found != wanted and not (isinstance(found, list) and wanted in found):",
+        "if False:",
+        "tests/unit/console/test_openid.py::test_claims_that_name_no_officer_of_the_role_let_nobody_in",
+    ),
+    (
+        "sign-in: a role is part of another's name",
+        "console/sign_in/openid.py",
+        "not (isinstance(found, list) and wanted in found)",
+        'wanted not in (found or "")',
+        "tests/unit/console/test_openid.py::test_claims_that_name_no_officer_of_the_role_let_nobody_in",
+    ),
+    (
+        "sign-in: an answer of another provider counts",
+        "console/sign_in/openid.py",
+        "if told != own.issuer and (told is not None or",
+        "if False and (told is not None or",
+        "tests/unit/console/test_openid.py::test_a_provider_that_refuses_or_is_another_lets_nobody_in",
+    ),
+    (
+        "sign-in: a provider may be any",
+        "console/sign_in/openid.py",
+        "if own.issuer != self._form.issuer:",
+        "if False:",
+        "tests/unit/console/test_openid.py::test_a_provider_that_says_what_cannot_be_is_not_asked",
+    ),
+    (
+        "sign-in: a provider is asked without TLS",
+        "console/sign_in/openid.py",
+        "if not all(is_private(each) for each in places if each is not None):",
+        "if False:",
+        "tests/unit/console/test_openid.py::test_a_provider_that_says_what_cannot_be_is_not_asked",
+    ),
+    (
+        "sign-in: an address of mail says who somebody is",
+        "console/sign_in/provider_file.py",
+        "form.claim in _CHOSEN",
+        "False",
+        "tests/unit/console/test_openid.py::test_a_file_that_would_let_in_too_many_is_refused",
+    ),
+    (
+        "sign-in: an officer of the provider alone comes in",
+        "console/sign_in/entrance.py",
+        'if self._office.officer_key(officer) is None:\n            return self._refused(request, "no_officer_of_the_policy")',
+        'if False:\n            return self._refused(request, "no_officer_of_the_policy")',
+        "tests/scenarios/test_console_openid.py::test_an_officer_of_the_provider_whom_the_policy_does_not_name_is_not_let_in",
+    ),
+    (
+        "sign-in: a session's cookie comes from other sites",
+        "console/sign_in/door.py",
+        'site = "Lax" if name == FLOW else "Strict"',
+        'site = "Lax"',
+        "tests/scenarios/test_console_openid.py::test_the_cookie_that_comes_back_from_another_site_lets_nobody_in",
+    ),
+    (
+        "sign-in: the way to the provider is followed elsewhere",
+        "adapters/http/identity_provider.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        "tests/unit/console/test_provider_answers.py::test_only_what_is_an_answer_is_one",
+    ),
+    (
+        "sign-in: an answer of the provider has no end",
+        "adapters/http/identity_provider.py",
+        "if len(found) > _MOST_BYTES:",
+        "if False:",
+        "tests/unit/console/test_provider_answers.py::test_only_what_is_an_answer_is_one",
+    ),
+    (
+        "console: markup in a translation is obeyed",
+        "reports/pages.py",
+        "lambda text: escape(catalogue.text(text)),",
+        "lambda text: catalogue.text(text),",
+        "tests/unit/console/test_catalogues.py::test_a_translation_is_text",
+    ),
+    (
+        "console: a translation may name any value",
+        "reports/catalogue.py",
+        "return found if fits else source",
+        "return found",
+        "tests/unit/console/test_catalogues.py::test_a_translation_with_other_values_is_passed_over",
+    ),
+    (
+        "console: digests of accesses grow without end",
+        "console/repeats.py",
+        "while self._order and appended - self._order[0][0] > KEPT + _AHEAD:",
+        "while False:",
+        "tests/unit/console/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+    ),
+    (
+        "console: an access that is older than what is remembered counts again",
+        "console/followed.py",
+        "if account.name and repeats.late(account.access.at, appended):",
+        "if False:",
+        "tests/scenarios/test_console.py::test_an_access_that_comes_days_after_it_was_made_does_not_count",
+    ),
+    (
+        "console: an access counts twice",
+        "console/repeats.py",
+        "        if name in self._names:\n            return True\n",
+        "",
+        "tests/scenarios/test_console.py::test_a_view_that_somebody_else_writes_names_nobody",
     ),
 ]
 

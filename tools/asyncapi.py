@@ -1,5 +1,5 @@
 """
-Write schemas/asyncapi.yaml (AsyncAPI 3): the contract for other languages, from the tables of topics, rights and messages.
+Write schemas/asyncapi.yaml (AsyncAPI 3): the contract for other languages, from tables of topics, rights, messages.
 
 `make schemas` writes it; `make check` and tests/unit/core/test_schemas.py fail where it is not what the code says.
 Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0; bindings of Kafka 0.5.0.
@@ -23,10 +23,13 @@ FILE: Final = SCHEMAS / "asyncapi.yaml"
 _EXAMPLE_KEEP_DAYS: Final = 184
 _BINDING: Final = "0.5.0"
 _JSON, _JWS, _JWE = "application/json", "application/jose;alg=EdDSA", "application/jose;alg=ECDH-ES"
+_DIRECT: Final = "application/jose;alg=dir"
+_OWN: Final = "application/octet-stream"
+_ANY: Final = "*/*"
 
 
 class Form(NamedTuple):
-    """A message of a topic: its schema, how it lies there, the schema of a JWE's header, and what else is to be said."""
+    """A message of a topic: its schema, how it lies there, the schema of a JWE's header, and other remarks."""
 
     schema: str
     content_type: str = _JSON
@@ -38,8 +41,12 @@ _REQUEST: Final = Form("request", _JWS, note="a JWT whose `kid` is its `iss`; se
 _SEALED: Final = Form("request", _JWE, "request-sealed-header", "the JWT sealed to the desk's key (X25519, A256GCM)")
 FORMS: Final[dict[Topic, dict[str, Form]]] = {
     Topic.EVENTS: {"event": Form("event", note="also as CloudEvents 1.0, or behind Confluent's five bytes")},
-    Topic.LEGS: {"leg": Form("leg", _JWE, "leg-header", "under the person's key; no value is a tombstone")},
-    Topic.HELD: {"held-leg": Form("leg", _JWE, "held-header", "under the hold's key")},
+    Topic.NOTIFICATIONS: {
+        "platform-message": Form("", _ANY, note="as the platform sent it; which it is, the header `clg-source` says")
+    },
+    Topic.MOMENTS: {"moment": Form("moment", _OWN, note="sealed to a week's key, by `core/sessions/moment.py`")},
+    Topic.LEGS: {"leg": Form("leg", _DIRECT, "leg-header", "under the person's key; no value is a tombstone")},
+    Topic.HELD: {"held-leg": Form("leg", _DIRECT, "held-header", "under the hold's key")},
     Topic.STATISTICS: {"statistic": Form("statistic"), "statistics-mark": Form("statistics-mark")},
     Topic.PARKED: {"parked": Form("parked")},
     Topic.DEAD: {"dead": Form("dead"), "replayed": Form("replayed")},
@@ -65,6 +72,7 @@ _HEADERS: Final = {
     "type": "object",
     "properties": {
         "clg-internal": {"type": "string", "description": "who of the workers has written it, and their signature"},
+        "clg-source": {"type": "string", "description": "of a platform's message: its source in `ingest.toml`"},
         "clg-replay": {
             "type": "string",
             "description": "of a dead letter that was sent again: where it lay, and when it came",
@@ -75,16 +83,22 @@ _READ, _WRITE = "R", "W"
 
 
 def _payload(form: Form) -> dict[str, Any]:
+    if form.content_type == _ANY:
+        return {"description": "JSON or a form, as the platform documents it"}
     said: dict[str, Any] = {"$ref": f"./{form.schema}.json"}
     if form.content_type == _JSON:
         return said
+    if form.content_type == _OWN:
+        return {"type": "string", "format": "binary", "description": "sealed by workers for workers", "x-content": said}
     kind = "JWS" if form.content_type == _JWS else "JWE"
     found = {"type": "string", "description": f"{kind} in compact serialisation (RFC 7515, 7516)", "x-content": said}
     return found | ({"x-protected-header": {"$ref": f"./{form.header}.json"}} if form.header else {})
 
 
 def _message(name: str, key: str, form: Form) -> dict[str, Any]:
-    about = (MESSAGES[form.schema].__doc__ or "").strip().partition("\n\n")[0]
+    about = (
+        (MESSAGES[form.schema].__doc__ or "").strip().partition("\n\n")[0] if form.schema else "What a platform sends."
+    )
     return {
         "name": name,
         "summary": " ".join(about.split()),
@@ -156,8 +170,10 @@ def document() -> dict[str, Any]:
     host = {"default": "localhost:9092", "description": "a broker"}
     server = {"host": "{broker}", "protocol": "kafka", "variables": {"broker": host}, "security": security}
     about = (
-        "Topics, keys, messages and rights of an installation with the default names and settings. A backend writes events and "
-        "requests and reads cases, receipts and exports. How a request is signed and sealed: docs/how-to/send-an-erasure.md."
+        "Topics, keys, messages and rights of an installation with the default names and settings. A backend writes "
+        "events and "
+        "requests and reads cases, receipts and exports. How a request is signed and sealed: "
+        "docs/how-to/send-an-erasure.md."
     )
     licence = {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
     return {

@@ -34,7 +34,7 @@ Beside the code:
 | `tests/devstack/` | the stack itself: start, lifetime, end |
 | `tests/support/` | worlds, damage and data that tests share |
 | `tools/` | what `make` runs: reference pages, pictures, locks |
-| `bench/` | measurements, off by default |
+| `bench/` | measurements, off by default; `make bench-compare BASE=<commit>` tells what a change costs per event |
 """
 
 

@@ -8,6 +8,11 @@ from calllog_guard.core.cases.case_states import ANNOUNCED, FINAL, NEW, ROWS, WA
 from calllog_guard.core.rights.grants import CLUSTER, DOMAINS, ENTRIES, GROUPS, KEYSTORE_USERS, SECRETS, USERS, rights
 
 
+def cell(text: str) -> str:
+    """Text that may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
 def _table(head: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 

@@ -89,7 +89,10 @@ def _box(x: float, text: str, wide: float) -> str:
 def _arrow(start: float, end: float, y: float, text: str) -> str:
     middle, half = (start + end) / 2, len(text) * _CHARACTER / 2 + 3
     back = f'<rect x="{middle - half:g}" y="{y - 16:g}" width="{2 * half:g}" height="13" fill="#ffffff" opacity="0.9"/>'
-    line = f'<line x1="{start:g}" y1="{y:g}" x2="{end:g}" y2="{y:g}" stroke="#3f51b5" stroke-width="1.5" marker-end="url(#tip)"/>'
+    line = (
+        f'<line x1="{start:g}" y1="{y:g}" x2="{end:g}" y2="{y:g}" '
+        'stroke="#3f51b5" stroke-width="1.5" marker-end="url(#tip)"/>'
+    )
     return f'{back}{line}<text x="{middle:g}" y="{y - 6:g}" text-anchor="middle">{escape(text)}</text>'
 
 

@@ -1,8 +1,8 @@
 """
 Write requirements/*.txt: every package that an installation gets, by version and hash, for Python 3.11 to 3.14 alike.
 
-`make locks` writes them with uv, which asks the package index that this machine is set to; no address of it gets into a file. The
-first line of each says from which dependencies it was made: tests/unit/project/test_fresh_machine.py fails when pyproject.toml has others.
+`make locks` writes them with uv, which asks this machine's package index; no address of it gets into a file. A file's
+first line names its dependencies: tests/unit/project/test_fresh_machine.py fails when pyproject.toml has others.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """
 The JSON Schemas (2020-12) of every message, exported from the types.
 
-`make schemas` writes them; `tests/unit/core/test_schemas.py` compares, and checks them against an independent validator.
+`make schemas` writes them; `tests/unit/core/test_schemas.py` compares, and checks them by an independent validator.
 """
 
 import json
@@ -36,9 +36,12 @@ from calllog_guard.core.requests.sealing import SealedHeader
 from calllog_guard.core.retention.removals import Marked, Removed
 from calllog_guard.core.retention.statistics import Statistic
 from calllog_guard.core.retention.tally import Mark
+from calllog_guard.core.sessions.moment import Moment
+from calllog_guard.core.sources.model import MappingFile
 from calllog_guard.core.stream.anchor import Anchor
 from calllog_guard.core.stream.arrival import Remnant
 from calllog_guard.core.stream.replay import Replayed
+from calllog_guard.core.webhooks.form import IngestFile
 
 SCHEMAS: Final = Path(__file__).parents[1] / "schemas"
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -61,6 +64,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "notice-words": Words,
     "dead": Dead,
     "parked": Parked,
+    "moment": Moment,
     "remnant": Remnant,
     "replayed": Replayed,
     "access": Access,
@@ -76,6 +80,8 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "policy": Publication,
     "statistic": Statistic,
     "statistics-mark": Mark,
+    "mapping": MappingFile,
+    "ingest": IngestFile,
 }
 
 

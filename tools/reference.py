@@ -8,12 +8,16 @@ import dataclasses
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
-from doc_tables import entries_table, rights_table, secrets_table
+from contract_page import contract
+from doc_tables import cell, entries_table, rights_table, secrets_table
+from ingest_page import INGEST_LEAD, ingest_lines
+from mapping_page import MAPPING_LEAD, mapping_lines
 
 from calllog_guard.adapters.disk.old_logs import FILES
 from calllog_guard.adapters.http.pages import PREFIX as PAGE_PREFIX
@@ -40,16 +44,28 @@ _EXITS: Final = (
 )
 _GRANTS: Final = {"always": "an officer", "by_purpose": "an officer, if a purpose says review", "two": "two officers"}
 _EXAMPLE_KEEP_DAYS: Final = 184
+_WIDTH: Final = 120
+_CONTRACT: Final = (
+    "Topics, keys, messages and rights of an installation with the default names: `schemas/asyncapi.yaml` (AsyncAPI 3) "
+    "for people. How a request is signed and sealed: [Send an erasure from your code](../how-to/send-an-erasure.md)."
+)
 
 
 def page(title: str, lead: str, lines: Sequence[str]) -> str:
     """A whole page."""
-    return "\n".join([f"# {title}", "", _MADE, "", lead, "", *lines]).rstrip("\n") + "\n"
+    text = "\n".join([f"# {title}", "", _MADE, "", lead, "", *lines]).rstrip("\n")
+    return "\n".join(_wrapped(text.splitlines())) + "\n"
 
 
-def cell(text: str) -> str:
-    """Text that may stand in a table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+def _wrapped(lines: Sequence[str]) -> Iterator[str]:
+    """Prose in lines of at most _WIDTH characters; tables, headings and fenced lines stay as they are."""
+    fenced = False
+    for line in lines:
+        fenced ^= line.startswith("```")
+        if fenced or len(line) <= _WIDTH or line.startswith(("|", "#", "<")):
+            yield line
+        else:
+            yield from textwrap.wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def settings() -> str:
@@ -206,6 +222,9 @@ def pages() -> dict[str, str]:
         "messages.md": messages(),
         "request-types.md": request_types(),
         "formats.md": formats(),
+        "asyncapi.md": page("The contract", _CONTRACT, list(contract())),
+        "ingest.md": page("Sources of webhooks", INGEST_LEAD, list(ingest_lines())),
+        "mapping.md": page("Mapping files", MAPPING_LEAD, list(mapping_lines())),
     }
 
 

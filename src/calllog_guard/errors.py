@@ -47,6 +47,21 @@ class MessageError(GuardError):
         self.pointer = pointer
 
 
+class UnmappedError(MessageError):
+    """
+    A message, or a part of it, of which a mapping makes nothing; what can be kept of it is kept.
+
+    Args:
+        found: What kind of thing was found, never its value.
+        source: The path that the mapping names.
+
+    """
+
+    def __init__(self, reason: str, pointer: str = "", *, found: str = "", source: str = "") -> None:
+        super().__init__(reason, pointer)
+        self.found, self.source = found, source
+
+
 class RecordError(MessageError):
     """A stored record (leg, decision, case) that is not what our writers write; never opened, never guessed at."""
 
@@ -56,7 +71,7 @@ class RequestRefusedError(MessageError):
 
 
 class CaseStateError(MessageError):
-    """What a request asks of a case is not possible in its present state: a dead letter, and the case stays as it is."""
+    """What a request asks of a case is impossible in its present state: a dead letter, and the case stays as it is."""
 
 
 class OutputTooLargeError(MessageError):
@@ -72,6 +87,20 @@ class OutputTooLargeError(MessageError):
     def __init__(self, topic: str, size: int) -> None:
         super().__init__("output_too_large")
         self.topic, self.size = topic, size
+
+
+class WebhookRefusedError(GuardError):
+    """
+    A webhook that its platform has not signed: answered 401 and counted; no unit ever meets it, and nothing is kept.
+
+    Args:
+        reason: A word of ours, never anything of the request.
+
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class HoldReleasedError(MessageError):
@@ -100,18 +129,18 @@ class KeystoreUnsafeError(GuardError):
 
 
 class ParkedError(GuardError):
-    """Something concerns one person, one hold or one case: what needs it is parked, its neighbours go on. Whoever cannot park waits."""
+    """Of one person, one hold or one case: what needs it is parked, its neighbours go on. Whoever cannot park waits."""
 
     fate = Fate.RETRY
 
 
 class LookingError(ParkedError):
-    """Keepers are still to say whether there is anything to disclose: the case waits a moment, and nobody needs to be told."""
+    """Keepers are yet to say whether there is anything to disclose: the case waits a moment, and nobody is told."""
 
 
 class EntryUnreadableError(ParkedError):
     """
-    One entry of the keystore is of no use: nothing may be opened, stored or minted by it, and nothing is known of whose it is.
+    One entry of the keystore is of no use: nothing may be opened, stored or minted by it, and its owner is unknown.
 
     Args:
         reason: A word of ours: `entry_corrupt`, `entry_unknown_epoch`, `key_missing`, `key_foreign`.
@@ -131,7 +160,7 @@ class EntryMovedError(EntryUnreadableError):
 
 
 class IdentityMovedError(GuardError):
-    """The rules by which people are known are others since a unit began, or the keystore is not carried over to them yet: wait."""
+    """The rules of identity changed since a unit began, or the keystore is not carried over to them yet: wait."""
 
     fate = Fate.RETRY
 
@@ -141,23 +170,23 @@ class KeyMissingError(EntryUnreadableError):
 
 
 class UpgradeNeededError(ParkedError):
-    """What is to be written needs newer stored forms than the installation's: it waits for `calllog-guard tenant upgrade`."""
+    """A write needs newer stored forms than the installation's: it waits for `calllog-guard tenant upgrade`."""
 
 
 class UntracedError(ParkedError):
-    """Who is told before a restriction ends is not known yet: a keeper has still to say whom the person's records were given to."""
+    """Who is told before a restriction ends is not known: a keeper is yet to say who was given the person's records."""
 
 
 class HoldsFullError(ParkedError):
-    """As many holds of one person wait for their copies as its entry can name: the next waits until keepers have made some."""
+    """As many holds of one person wait for copies as its entry can name: the next waits until keepers made some."""
 
 
 class EntryCorruptError(GuardError):
-    """Bytes of the keystore or the KMS do not authenticate: someone wrote to them. Nothing may be opened or stored by them."""
+    """Bytes of the keystore or the KMS do not authenticate: someone wrote them. They may not open or store anything."""
 
 
 class StaleDeskError(GuardError):
-    """Another desk has the tenant's cases: this one was paused, and writes nothing; its unit ends once Kafka takes the partition away."""
+    """Another desk has the cases: this one was paused, and writes nothing; its unit ends with the partition's loss."""
 
     fate = Fate.RETRY
 
@@ -186,6 +215,26 @@ class KmsForbiddenError(KmsSilentError):
     """The KMS does not let these credentials use this key: whoever may, does."""
 
 
+class SignInRefusedError(GuardError):
+    """
+    What came back from an identity provider lets nobody in; the officer is told, and may try again.
+
+    Args:
+        reason: A word from our own code, never from a token.
+
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a sign-in is refused: {reason}")
+        self.reason = reason
+
+
+class ProviderSilentError(GuardError):
+    """The identity provider gave no answer, or none that can be read: nobody is let in; try again later."""
+
+    fate = Fate.RETRY
+
+
 class EpochUnknownError(GuardError):
     """The KMS does not know this epoch (destroyed, or another KMS): nothing sealed under it can be opened."""
 
@@ -204,7 +253,7 @@ class WorkersSilentError(GuardError):
 
 class LogRefusedError(LogSilentError):
     """
-    Kafka refuses our credentials or rights, or shows a certificate that we do not accept: nothing is known of its topics.
+    Kafka refuses our credentials or rights, or shows a certificate that we refuse: nothing is known of its topics.
 
     A kind of silence: wait, so that the workers go on once somebody has mended it.
     """
@@ -225,11 +274,11 @@ class OffsetsGoneError(LogSilentError):
 
 
 class UnacknowledgedError(LogSilentError):
-    """What was handed to Kafka was not acknowledged, and is withdrawn: some of it may be written, some not; do the unit again."""
+    """What Kafka was handed was not acknowledged, and is withdrawn: some of it may be written; do the unit again."""
 
 
 class LogFaultError(GuardError):
-    """Kafka refuses what no repetition cures: a topic or a broker is not as we need it. Nothing was committed; mend it, then start."""
+    """Kafka refuses for good: a topic or a broker is not as we need it. Nothing was committed; mend it, then start."""
 
 
 class LegMovedError(GuardError):
@@ -287,7 +336,8 @@ class NewerFormError(GuardError):
 
     def __init__(self, what: str, found: int, known: int) -> None:
         super().__init__(
-            f"{what} has the version {found}, and this release reads up to {known}: a later release wrote it; run that release here"
+            f"{what} has the version {found}, and this release reads up to {known}: a later release wrote it; run that "
+            "release here"
         )
 
 

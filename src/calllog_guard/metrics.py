@@ -100,15 +100,26 @@ class Counters:
     observed_records = CounterMetric("Records read by the observation of absence, from the log and from disks")
     observed_bytes = CounterMetric("Bytes read by the observation of absence, from the log and from disks")
     legs_removed = CounterMetric("Legs tombstoned because an event names their party as removed")
+    calls_reused = CounterMetric("Legs that replaced one of the same call id, of another day")
+    revisions_superseded = CounterMetric("Legs that went because a newer revision of theirs is there")
     dead = Labelled(CounterMetric, "Messages that became dead letters", "reason")
     events_suppressed = Labelled(CounterMetric, "Parties of events that left no leg", "reason")
+    events_mended = Labelled(CounterMetric, "Times of events that were mended: skew, leap_second", "reason")
     records = Labelled(CounterMetric, "Records by what became of them", "fate")
     keystore_answers = Labelled(CounterMetric, "What the keystore said of persons", "answer")
     parked = Labelled(CounterMetric, "Parts of calls that began to wait for their person's entries", "reason")
+    moments = Labelled(CounterMetric, "Joins, leaves, begins and ends that were read to be paired", "what")
+    stays = Labelled(CounterMetric, "Stays that were told as events: open, exact, estimated", "how")
     unreadable = Labelled(CounterMetric, "Records that are none of ours, passed over", "reason")
     records_lost = Labelled(CounterMetric, "Records gone before they were read, at most", "topic", "partition")
     reads = Labelled(CounterMetric, "Legs and copies that readers opened or were refused", "purpose", "result")
     access_unproven = Labelled(CounterMetric, "Records of accesses that their actor did not prove", "reason")
+    webhooks = Labelled(CounterMetric, "Webhooks by what they were answered", "source", "status")
+    webhooks_refused = Labelled(CounterMetric, "Webhooks that their platform has not signed", "source", "reason")
+    notifications_taken = Labelled(CounterMetric, "Events and moments made of platforms' messages", "source")
+    notifications_skipped = Labelled(
+        CounterMetric, "Items of platforms' messages that a rule of the mapping skips", "source", "reason"
+    )
     policy_refused = Labelled(CounterMetric, "Published policy versions that changed nothing", "reason")
 
 
@@ -116,6 +127,7 @@ class Summaries:
     """What takes time."""
 
     unit_seconds = SummaryMetric("Time of a unit, waits included")
+    webhook_seconds = SummaryMetric("Time from a webhook's last byte to its answer")
     erase_stage_seconds = Labelled(
         SummaryMetric,
         "Time of an erasure to a stage, from the one before; absent and gone from the tombstones",

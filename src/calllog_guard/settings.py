@@ -1,7 +1,7 @@
 """
 Settings: environment variables `CALLLOG_GUARD_…`, checked as a whole before anything starts.
 
-Rules: 1. An unknown name is refused: a typing error must not switch a protection off.  2. `…_FILE` reads a secret from a file.
+Rules: 1. An unknown name is refused: a typing error must not end a protection.  2. `…_FILE` reads a secret from a file.
        3. What weakens a protection is named in DEVELOPMENT and warned about at every start.
 """
 
@@ -26,7 +26,13 @@ CRASH_AT: Final = "crash-at="
 STOP_AT: Final = "stop-at="
 """The process is frozen at the step of that name, once, until somebody wakes it; for tests."""
 LEVELS: Final = ("debug", "info", "warning", "error")
-ROLES: Final = ("protector", "desk", "keeper", "auditor")
+INGEST: Final = "ingest"
+"""The role that takes in what platforms report; of those who name sources alone."""
+SESSIONS: Final = "sessions"
+"""The role that pairs joins and leaves; likewise."""
+FIRST_ROLES: Final = ("protector", "desk", "keeper", "auditor")
+"""Those of every installation, as of the first release's."""
+ROLES: Final = (*FIRST_ROLES, INGEST, SESSIONS)
 """What a worker can be."""
 _HOUR_MS: Final = 3_600_000
 
@@ -58,6 +64,7 @@ _REDIS: Final = Allowed(_REDIS_FORM, is_redis)
 _REDISES: Final = Allowed(_REDIS_FORM, lambda text: all(map(is_redis, filter(None, text.split(",")))))
 _PAGE: Final = Allowed("host:port, with port 0 for any", is_page)
 _TOPICS: Final = Allowed("letters, digits, '.', '-' and '_', as names of topics are", is_prefix)
+_ROLE: Final = Allowed(f"one of {', '.join(ROLES)}", lambda text: text in {"", *ROLES})
 _LEVEL: Final = Allowed(f"one of {', '.join(LEVELS)}", lambda text: text in LEVELS)
 
 
@@ -83,6 +90,7 @@ class Settings:
     epoch_cache_s: float = _setting(300, "How long an opened wrapping key may be used before the KMS is asked again")
     policy: str = _setting("./policy.toml", "The policy file")
     tenant: str = _setting("", "Whom this process serves; needed only where the policy names several tenants")
+    role: str = _setting("", "Which worker `faust -A calllog_guard.app worker` runs", _ROLE)
     state_dir: str = _setting("./state", "Local folder for what a worker can build anew: index, places, journals")
     operator_key: str = _setting("./keys/operator-1.pub.pem", "The public key to which dead letters are sealed")
     actor_key: str = _setting("", "The private key of the actor that reads, a PEM file: with it accesses are signed")
@@ -108,9 +116,15 @@ class Settings:
     sweep_records: int = _setting(10_000, "The most records that one portion of a sweep takes")
     sweep_share: float = _setting(0.25, "Above what share of a partition a sweep waits for an officer")
     event_late_days: int = _setting(35, "How old a call may be when its event arrives")
+    event_skew_s: float = _setting(
+        5, "How far clocks may differ: who left this much before joining left at once (level 2)", _FROM_ZERO
+    )
     event_ahead_s: int = _setting(300, "How far in the future a time of an event may lie, by the broker's clock")
     event_max_bytes: int = _setting(262_144, "The largest event")
     events_keep_h: int = _setting(24, "How long topics of events keep plain text at most")
+    session_limit_h: int = _setting(
+        24, "After how many hours somebody has left a call whose leave never came, nor the call's end"
+    )
     dead_keep_days: int = _setting(7, "How long dead letters are kept")
     exports_keep_days: int = _setting(30, "How long sealed answers can be fetched")
     receipts_keep_days: int = _setting(2190, "How long receipts are kept in their topic")
@@ -142,6 +156,10 @@ class Settings:
         108_000, "Within what time the tombstone's key should be seen gone; later is an alarm"
     )
     http: str = _setting("127.0.0.1:6066", "Where a worker serves /health and /metrics; port 0 takes any", _PAGE)
+    ingest: str = _setting("./ingest.toml", "The file that names the sources of `worker ingest`")
+    ingest_http: str = _setting("127.0.0.1:6080", "Where `worker ingest` takes webhooks; port 0 takes any", _PAGE)
+    ingest_body_bytes: int = _setting(524_288, "The largest body of a webhook")
+    ingest_answer_s: float = _setting(3, "Within what time a webhook is answered: taken, or to be sent again")
     log_level: str = _setting("info", "debug, info, warning or error", _LEVEL)
     development: str = _setting("", "Protections that are off, faults that are staged; warned about at start")
 
@@ -161,8 +179,8 @@ class Settings:
         kept = TABLE[topic].kept
         if kept is None or isinstance(kept, int):
             return kept and kept * 24 * _HOUR_MS
-        hours = 1 if unit_of(kept) == "hours" else 24
-        return int(getattr(self, kept)) * hours * _HOUR_MS
+        hours = int(getattr(self, kept)) * (1 if unit_of(kept) == "hours" else 24)
+        return (hours * TABLE[topic].kept_times + TABLE[topic].kept_more_h) * _HOUR_MS
 
     @property
     def few_partitions(self) -> int:
@@ -208,8 +226,8 @@ def _check_words(settings: Settings) -> None:
         word not in {UNSAFE_KEYSTORE, DEBUG_LOG} and not word.startswith((CRASH_AT, STOP_AT)) for word in settings.off
     ):
         raise ConfigurationError(
-            f"{PREFIX}DEVELOPMENT may name {UNSAFE_KEYSTORE}, {DEBUG_LOG}, {CRASH_AT}STEP and {STOP_AT}STEP, separated by commas, and "
-            "nothing else"
+            f"{PREFIX}DEVELOPMENT may name {UNSAFE_KEYSTORE}, {DEBUG_LOG}, {CRASH_AT}STEP and {STOP_AT}STEP, separated "
+            "by commas, and nothing else"
         )
     if settings.log_level == "debug" and DEBUG_LOG not in settings.off:
         raise ConfigurationError(

@@ -1,7 +1,7 @@
 """
 What a process logs: a JSON object a line, with time and role, for our own lines and for what libraries would print.
 
-Rules: 1. Of a foreign line only its kind and its place are told, never its words: they may quote records, keys, addresses.
+Rules: 1. Of a foreign line only its kind and place are told, never its words: they may quote records, keys, addresses.
        2. What repeats while something is silent is told at a falling rate, with the number of lines that were left out.
        3. A line that cannot be written is no reason to stop.
 """

@@ -1,4 +1,4 @@
-"""The border on a real broker: what the library's own parser stops at is passed over, and what lies behind it is read."""
+"""The border on a real broker: what the library's parser stops at is passed over, and what lies behind it is read."""
 
 import asyncio
 import secrets
@@ -7,19 +7,18 @@ from math import inf
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.consumer import consumer as library_consumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer import fetcher as library
-from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from patience import PATIENCE_S
 from raw_batches import Raw, batch
 from raw_producer import produce
 
 from calllog_guard.adapters.kafka import fetches as kafka_fetched
-from calllog_guard.adapters.kafka.consumer import consumer
+from calllog_guard.adapters.kafka.consumer import Consumer, consumer
 from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.core.stream.arrival import CORRUPT, TOO_LARGE, UNREADABLE, Arrival
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogFaultError, LogRefusedError
 
@@ -33,7 +32,7 @@ STRANGE = Raw(b"v", b"k", [(b"\xff\xfe", b"x"), (b"null", None)])
 def topic(stack: Stack) -> str:
     """One partition, made for the test."""
     name = f"border-{secrets.token_hex(4)}"
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = administration(stack.kafka)
     try:
         admin.create_topics(
             [NewTopic(name, 1, 1, topic_configs={"max.message.bytes": str(32 << 20), "retention.ms": "-1"})]
@@ -43,10 +42,22 @@ def topic(stack: Stack) -> str:
     return name
 
 
-def test_the_library_reads_by_our_parser() -> None:
+def test_our_consumers_read_by_our_parser_and_others_by_the_librarys() -> None:
     """Where a new release of it has moved these names, this fails, and the poisoned records below end the workers again."""
-    assert (library.MemoryRecords, library.PartitionRecords) == (kafka_fetched.Fetched, kafka_fetched.FetchedArrivals)
-    assert (library.FetchResult, library_consumer.Fetcher) == (kafka_fetched.Result, kafka_fetched.Fetcher)
+    ours = kafka_fetched.Fetcher._fetched.__globals__
+    assert (ours["MemoryRecords"], ours["PartitionRecords"]) == (kafka_fetched.Fetched, kafka_fetched.FetchedArrivals)
+    assert ours["FetchResult"] is kafka_fetched.Result
+    assert Consumer._begun.__globals__["Fetcher"] is kafka_fetched.Fetcher
+    for function, names in (
+        (library.Fetcher._proc_fetch_request, {"MemoryRecords", "PartitionRecords", "FetchResult"}),
+        (library.Fetcher.fetched_records, {"FetchResult"}),
+        (AIOKafkaConsumer.start, {"Fetcher"}),
+    ):
+        assert names <= set(function.__code__.co_names), "the library finds its own by these names"
+        assert not any(function.__globals__[name].__module__.startswith("calllog_guard") for name in names)
+    asked = {"_proc_fetch_request": "_fetch_requests_routine", "_fetch_max_wait_ms": "_get_actions_per_node"}
+    for name, by in asked.items():
+        assert name in getattr(library.Fetcher, by).__code__.co_names, "the library asks for ours at each fetch"
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
@@ -167,7 +178,7 @@ async def test_what_a_transaction_took_back_is_not_handed_out(stack: Stack, topi
 async def through(
     stack: Stack, topic: str, change: Callable[[int, bytes], bytes], until: int
 ) -> tuple[list[Arrival], int]:
-    """What a consumer is handed while every answer to its fetches is changed on the way, and how many fetches that took."""
+    """What a consumer is handed while each answer to its fetches is changed, and how many fetches it took."""
     reader = consumer(stack.kafka, {})
     await reader.start()
     place, seen, fetches = TopicPartition(topic, 0), list[Arrival](), 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -30,9 +31,11 @@ class RealTopics:
     """What an administrator and a backend do, on a real Kafka."""
 
     def __init__(self, servers: str) -> None:
-        from kafka import KafkaAdminClient, KafkaProducer  # noqa: PLC0415 - takes long to load
+        from kafka import KafkaProducer  # noqa: PLC0415 - takes long to load
 
-        self._admin: Any = KafkaAdminClient(bootstrap_servers=servers)
+        from calllog_guard.devstack.kafka_admin import administration  # noqa: PLC0415 - takes long to load
+
+        self._admin: Any = administration(servers)
         self._producer: Any = KafkaProducer(bootstrap_servers=servers)
         self._servers = servers
 
@@ -164,7 +167,7 @@ def test_the_first_record_of_a_time_on_is_told_by_its_offset(case: Case) -> None
 
 
 def test_what_was_trimmed_hides_no_record_of_a_time(case: Case) -> None:
-    """Trimmed records lie in their segment until the broker deletes that; it looks for a time in the first segment that has it."""
+    """Trimmed records lie in their segment until its deletion; it looks for a time in the first such segment."""
     case.topics.create(case.name, 2)
     now = to_ms(SystemClock().now())
     for partition, trimmed in ((0, 2), (1, 4)):
@@ -188,3 +191,12 @@ async def test_silence_is_an_error_of_its_own() -> None:
     for extents in (memory, KafkaExtents(Settings(kafka="127.0.0.1:1"), {})):
         with pytest.raises(LogSilentError):
             await asyncio.to_thread(extents.shapes, ["calllog.events"])
+
+
+async def test_a_kafka_that_is_away_leaves_no_thread_behind() -> None:
+    """A worker that waits for an hour would have thousands, each of which goes on asking."""
+    before = set(threading.enumerate())
+    extents = KafkaExtents(Settings(kafka="127.0.0.1:1"), {})
+    with pytest.raises(LogSilentError):
+        extents.shapes(["calllog.events"])
+    assert not [each for each in set(threading.enumerate()) - before if each.name.startswith("kafka")]

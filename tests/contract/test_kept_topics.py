@@ -18,9 +18,11 @@ DAY_MS = 86_400_000
 
 def made(servers: str, settings: dict[str, dict[str, str]]) -> None:
     """Make topics."""
-    from kafka.admin import KafkaAdminClient, NewTopic  # noqa: PLC0415 - takes long to load
+    from kafka.admin import NewTopic  # noqa: PLC0415 - takes long to load
 
-    admin: Any = KafkaAdminClient(bootstrap_servers=servers)
+    from calllog_guard.devstack.kafka_admin import administration  # noqa: PLC0415 - takes long to load
+
+    admin: Any = administration(servers)
     admin.create_topics([NewTopic(name, 1, 1, topic_configs=each) for name, each in settings.items()])
     admin.close()
 

@@ -83,7 +83,7 @@ async def test_store_is_safe(keystore: Keystore) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """The append-only files of each server, those of Redis 7 and later in a folder of their own, with a snapshot as base."""
+    """The append-only files of each server, those of Redis 7 and later in their own folder, on a snapshot."""
     found: dict[str, bytes] = {}
     for path in sorted(each for each in folder.rglob("*") if each.suffix in {".aof", ".rdb"}):
         server = path.relative_to(folder).parts[0]

@@ -1,4 +1,4 @@
-"""The keystore's contract with 100,000 keys: each call ends within a minute, and neither another client nor this loop waits meanwhile."""
+"""The keystore's contract with 100,000 keys: each call ends in a minute; no other client and not this loop waits."""
 
 import asyncio
 import secrets
@@ -30,7 +30,7 @@ from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 MANY = size("KEYS", 20_000, 100_000)
 WAIT_S = 1.0
-"""What another client, or this loop, waits at most, or a third of the whole on a busy machine: a tenth of it is usual."""
+"""What another client, or this loop, waits at most, or a third of the whole on a busy machine: a tenth is usual."""
 TENANT = Tenant("iocom")
 
 

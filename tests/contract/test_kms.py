@@ -181,7 +181,7 @@ def test_aws_disables_at_once_and_deletes_within_the_delay_that_receipts_count(a
 
 
 def test_aws_finishes_a_destruction_that_was_cut_short(aws: str, prefix: str) -> None:
-    """The alias goes last, so that the walk sees the epoch again and repeats (moto does not refuse work to a disabled key)."""
+    """The alias goes last, so the walk sees the epoch again and repeats (moto lets a disabled key work)."""
     kms = kms_at(f"awskms://{aws}?region={REGION}&prefix={prefix}&tls=off")
     kms.create_epoch("2026-W48")
     client: Any = boto3.client("kms", region_name=REGION, endpoint_url=f"http://{aws}")

@@ -61,9 +61,11 @@ class KafkaTopic:
     """A topic on a real Kafka, made and cut by its administrator."""
 
     def __init__(self, servers: str, name: str) -> None:
-        from kafka.admin import KafkaAdminClient, NewTopic  # noqa: PLC0415 - takes long to load
+        from kafka.admin import NewTopic  # noqa: PLC0415 - takes long to load
 
-        self.name, self.admin = name, partial(KafkaAdminClient, bootstrap_servers=servers)
+        from calllog_guard.devstack.kafka_admin import administration  # noqa: PLC0415 - takes long to load
+
+        self.name, self.admin = name, partial(administration, servers)
         with self.admin() as admin:
             admin.create_topics([NewTopic(name, 2, 1, topic_configs={"retention.ms": "-1"})], wait_for_metadata=True)
 

@@ -5,13 +5,13 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
-from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from patience import PATIENCE_S
 
 from calllog_guard.adapters.kafka.log import KafkaLog
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogFaultError, LogSilentError, OutputTooLargeError, UnacknowledgedError
 
@@ -22,7 +22,7 @@ def made(stack: Stack, partitions: int = 1, **settings: str) -> str:
     """A topic of its own."""
     name = f"writer-{secrets.token_hex(4)}"
     configs = {key.replace("_", "."): value for key, value in settings.items()}
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = administration(stack.kafka)
     try:
         admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)], wait_for_metadata=True)
     finally:
@@ -32,7 +32,7 @@ def made(stack: Stack, partitions: int = 1, **settings: str) -> str:
 
 def deleted(stack: Stack, topic: str) -> None:
     """As an administrator's slip."""
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = administration(stack.kafka)
     try:
         admin.delete_topics([topic])
     finally:
@@ -98,7 +98,7 @@ async def test_a_partition_that_was_added_is_written_to_and_one_that_is_not_ther
     """What the library knows of a topic is minutes old."""
     topic = made(stack)
     await writer.write([Output(topic, 0, b"1", b"first")])
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = administration(stack.kafka)
     try:
         admin.create_partitions({topic: 3})
     finally:
@@ -119,6 +119,25 @@ async def test_of_those_who_share_a_write_the_one_at_fault_is_told(stack: Stack,
     await writer.write([small])
 
 
+@pytest.mark.parametrize("rounds", range(4))
+async def test_what_is_withdrawn_while_it_waits_for_others_is_told(
+    stack: Stack, writer: KafkaWriter, rounds: int
+) -> None:
+    """Nobody waits for ever, nothing of it is written, and who writes next begins anew."""
+    topic = made(stack)
+    one = asyncio.create_task(writer.write([Output(topic, 0, b"1", b"withdrawn")]))
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    await writer.withdraw()
+    two = asyncio.create_task(writer.write([Output(topic, 0, b"1", b"next")]))
+    if rounds:
+        with pytest.raises(UnacknowledgedError):
+            await one
+    await asyncio.gather(one, two, return_exceptions=bool(rounds))
+    assert (await values(stack, topic))[-1] == b"next"
+    assert (b"withdrawn" in await values(stack, topic)) is not bool(rounds)
+
+
 async def test_a_writer_that_writes_nothing_stops_as_any_other(stack: Stack) -> None:
     """Its sender has not run a single time: nothing is awaited between its start and its end."""
     writer = KafkaWriter(stack.kafka, {})
@@ -128,7 +147,7 @@ async def test_a_writer_that_writes_nothing_stops_as_any_other(stack: Stack) -> 
 
 
 async def test_what_a_frozen_broker_does_not_acknowledge_is_never_sent(struck: Stack) -> None:
-    """Six batches: what its machine has taken from the wire is one of them, and the rest does not leave this process."""
+    """Six batches: what its machine took from the wire is one of them, and the rest does not leave this process."""
     topic, kafka = made(struck), struck.children["kafka"]
     writer = KafkaWriter(struck.kafka, {}, ack_s=4)
     await writer.start()

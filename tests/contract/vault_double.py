@@ -1,9 +1,9 @@
 """
 A small HTTP server that answers as a real Vault 1.14.0 was recorded to answer, for runs without Go.
 
-Recorded with `make vault`'s server, by status and text: keys made twice (200, as they are), a missing key read (404, no text),
-decrypted by (400, `encryption key not found`) or deleted (400); encrypted by (200: **made on the fly**); no context (400); another
-context or a changed blob (400, `cipher: message authentication failed`); deletion before it is allowed (400), after (204); a list
+Recorded with `make vault`'s server, by status and text: keys made twice (200), a missing key read (404, no text),
+decrypted by (400, `encryption key not found`), deleted (400); encrypted by (200: **made**); no context (400); another
+context or a changed blob (400, `cipher: message authentication failed`); deletion too early (400), after (204); a list
 of no keys (404); a wrong token (403). The same tests run on the real server: what this double gets wrong, they show.
 """
 
@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Answer = tuple[int, dict[str, Any] | None]
 _NO_CONTEXT = (
-    "missing 'context' for key derivation; the key was created using a derived key, which means additional, per-request "
-    "information must be included in order to perform operations with the key"
+    "missing 'context' for key derivation; the key was created using a derived key, which means additional, "
+    "per-request information must be included in order to perform operations with the key"
 )
 
 

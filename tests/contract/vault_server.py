@@ -1,8 +1,8 @@
 """
 Builds a real Vault server into the user's cache, once, from its Go module: `python tests/contract/vault_server.py`.
 
-Vault's module names its SDK by a folder of its own repository, which a module does not carry: the published SDK v0.9.2 takes its
-place, without one assertion of it, about how paths are declared, that Vault 1.14.0 does not meet. Vault itself is as published.
+Vault's module names its SDK by a folder of its repository, absent from the module: the published SDK v0.9.2 takes its
+place, without its one assertion on declared paths that Vault 1.14.0 does not meet. Vault itself is as published.
 1.14.0 is the last series under the Mozilla Public License. Needs Go; about 1 GB of module cache, minutes on two cores.
 """
 

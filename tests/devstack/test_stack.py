@@ -2,15 +2,18 @@
 
 import os
 import socket
+import threading
 from collections import deque
 from pathlib import Path
 
 import pytest
 import redis
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 from calllog_guard.devstack import kafka_server
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.redis_server import SETTINGS
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import ConfigurationError
@@ -27,7 +30,7 @@ def _alive(pid: int) -> bool:
 
 
 def _round_trip(address: str, topic: str) -> tuple[bytes, bytes]:
-    admin = KafkaAdminClient(bootstrap_servers=address)
+    admin = administration(address)
     try:
         admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)])
     finally:
@@ -45,6 +48,14 @@ def _round_trip(address: str, topic: str) -> tuple[bytes, bytes]:
         return record.key, record.value
     finally:
         consumer.close()
+
+
+def test_asking_a_broker_that_is_not_there_yet_leaves_no_thread_behind() -> None:
+    """Whoever waits for a start asks many times; each thread would go on asking, and draw random numbers meanwhile."""
+    before = set(threading.enumerate())
+    with pytest.raises(KafkaError):
+        administration("127.0.0.1:1", bootstrap_timeout_ms=200)
+    assert not [each for each in set(threading.enumerate()) - before if each.name.startswith("kafka")]
 
 
 def test_a_record_comes_back(stack: Stack) -> None:

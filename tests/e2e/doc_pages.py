@@ -1,4 +1,4 @@
-"""Runs the `console` blocks of a documentation page in one shell, as a reader would type them, and compares what is shown."""
+"""Runs the `console` blocks of a documentation page in one shell, as a reader types them, and compares the output."""
 
 import os
 import re
@@ -109,7 +109,7 @@ class Shell:
         return int(code), shown
 
     def follow(self, found: Sequence[Step]) -> None:
-        """Type all of them; each must show what its page shows, what ends with more than a finding (1) says so: `echo $?`."""
+        """Type all; each must show what its page shows; what ends with more than a finding (1) says so: `echo $?`."""
         asked = [step.command for step in found[1:]] + [""]
         for step, following in zip(found, asked, strict=True):
             code, shown = self.run(step.command)

@@ -20,7 +20,6 @@ from typing import Any, Final, TypeVar
 
 from forked import Forked, Together
 from in_process import Done, command
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from patience import PATIENCE_S, until
 from redis import Redis
@@ -31,9 +30,10 @@ from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.records import Output
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import LogSilentError
-from calllog_guard.settings import ROLES
+from calllog_guard.settings import FIRST_ROLES, ROLES
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 _DEVELOPMENT: Final = "CALLLOG_GUARD_DEVELOPMENT"
@@ -45,6 +45,7 @@ class Installation:
     """One tenant's calllog-guard, driven as a backend and an operator would."""
 
     count = 0
+    _admin: Any = None
 
     def __init__(
         self,
@@ -110,8 +111,9 @@ class Installation:
         """Start a worker, of another release where one is named; with `process` in an interpreter of its own."""
         environment = os.environ | self.environment | {f"CALLLOG_GUARD_{k}": v for k, v in settings.items()}
         release = release or self.release
+        self.log.touch()  # a fork opens it in its own time, and whoever waits for a line reads at once
         if release is None and not process and "PYTHONPATH" not in self.environment:
-            each = [Forked(["worker", one], environment, self.log) for one in (ROLES if role == "all" else [role])]
+            each = [Forked(["worker", one], environment, self.log) for one in self._roles(role)]
             worker: subprocess.Popen[bytes] = each[0] if len(each) == 1 else Together(each)
         else:
             environment |= of_release(release)
@@ -121,15 +123,21 @@ class Installation:
         self.workers.append(worker)
         return worker
 
+    def _roles(self, role: str) -> Sequence[str]:
+        """The roles of `worker all`, or the one: ingest and sessions run where sources are named."""
+        named = (self.directory / "ingest.toml").is_file()
+        return [each for each in ROLES if each in FIRST_ROLES or named] if role == "all" else [role]
+
     def stop(self) -> None:
         """End every worker, frozen ones too, and forget what they have kept."""
         self.stop_workers()
+        self.part()
         shutil.rmtree(self.directory / "state", ignore_errors=True)
 
     def forget(self) -> None:
         """Stop, and delete its topics: the broker's cleaner would go on looking through them for as long as it runs."""
         self.stop()
-        with suppress(KafkaError), closing(KafkaAdminClient(bootstrap_servers=self.stack.kafka)) as client:
+        with suppress(KafkaError), closing(administration(self.stack.kafka)) as client:
             own = [name for name in client.list_topics() if name.startswith((f"c{self.name}.", f"p{self.name}."))]
             client.delete_topics(own)
 
@@ -145,6 +153,19 @@ class Installation:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
+
+    @property
+    def admin(self) -> Any:
+        """Kafka's own client, for what asks often: a client that is made takes longer than its question."""
+        if self._admin is None:
+            self._admin = administration(self.stack.kafka)
+        return self._admin
+
+    def part(self) -> None:
+        """Let go of it: a server may have been struck under it."""
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
 
     @property
     def vault(self) -> Vault:
@@ -170,6 +191,10 @@ class Installation:
         outputs = [Output(self.topic(name), partition, key, value) for value in values]
         if role is not None:
             outputs = self.vault.vouched(Tenant("iocom"), role, outputs)
+        self.write(outputs)
+
+    def write(self, outputs: Sequence[Output]) -> None:
+        """Append records as they are."""
 
         async def go() -> None:
             writer = KafkaWriter(self.stack.kafka, {})
@@ -204,7 +229,7 @@ class Installation:
     def settled(
         self, condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S
     ) -> None:
-        """Wait until a condition holds; the only bound is a generous one. A broker that is too busy to answer is asked again."""
+        """Wait until a condition holds; the only bound is generous. A broker too busy to answer is asked again."""
 
         def holds() -> bool:
             try:
@@ -246,7 +271,7 @@ Some = TypeVar("Some")
 
 
 def some(steps: Sequence[Some], *usual: Some) -> list[Any]:
-    """Steps to be killed at: `make test` has those that are named, `make test-all` every third, `make chaos` every one."""
+    """Steps to be killed at: `make test` has the named ones, `make test-all` every third, `make chaos` every one."""
     return every(
         steps if os.environ.get("EVERY_STEP") else [step for step in steps if step in {*steps[::3], *usual}], *usual
     )

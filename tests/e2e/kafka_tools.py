@@ -7,16 +7,18 @@ from typing import Any
 
 from installation import Installation
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 from patience import PATIENCE_S
+
+from calllog_guard.devstack.kafka_admin import administration
 
 
 @contextmanager
 def admin(guard: Installation) -> Iterator[Any]:
     """Kafka's own client."""
-    client: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    client: Any = administration(guard.stack.kafka)
     try:
         yield client
     finally:
@@ -49,12 +51,12 @@ def ends(guard: Installation, *names: str) -> dict[Any, int]:
 
 
 def handled(guard: Installation, wanted: dict[Any, int], *roles: str) -> bool:
-    """Whether a role has handled what lay before some ends, by what it has committed; each topic is one of these roles'."""
+    """Whether a role has handled what lay before some ends, by its commits; each topic is one of these roles'."""
     groups = [guard.topic(f"calllog.guard-{role}") for role in roles]
     try:
-        with admin(guard) as client:
-            found = client.list_group_offsets({group: list(wanted) for group in groups})
+        found = guard.admin.list_group_offsets({group: list(wanted) for group in groups})
     except KafkaError:
+        guard.part()
         return False  # no group has come yet, or its coordinator has not
     offsets = [each for group in groups for each in found.get(group, {}).items()]
     return all(any(at == place and each.offset >= end for place, each in offsets) for at, end in wanted.items() if end)

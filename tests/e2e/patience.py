@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 PATIENCE_S: Final = float(os.environ.get("PATIENCE_S", "400"))
@@ -18,7 +19,7 @@ def share() -> float:
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S) -> float:
-    """Wait for a state, so many seconds of an idle machine; how long it took. Looking takes a fifth of the time at most."""
+    """Wait for a state, so many seconds of an idle machine; how long it took. Looking takes at most a fifth."""
     began = before = time.monotonic()
     left = seconds
     while True:
@@ -38,3 +39,8 @@ def ended(process: "subprocess.Popen[Any]", seconds: float = PATIENCE_S) -> int:
     """Wait for the end of a process; its exit code."""
     until(lambda: process.poll() is not None, f"{process.args!r} has not ended", seconds)
     return int(process.returncode)
+
+
+def frozen(pid: int) -> bool:
+    """Whether a process stands still."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

@@ -114,7 +114,7 @@ class Switch:
 
 
 def from_snapshot(snapshot: bytes, folder: Path) -> Path:
-    """A snapshot as an operator restores it: loaded once without an append-only file, which is then written; the folder."""
+    """A snapshot as an operator restores it: loaded once without an append-only file, then written; the folder."""
     folder.mkdir()
     (folder / "dump.rdb").write_bytes(snapshot)
     server = Lone(folder, appendonly="no")

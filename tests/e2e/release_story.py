@@ -1,8 +1,9 @@
 """
 The life of an installation, told with a release's own program on a real stack, and frozen as that release's fixture.
 
-`make fixture` runs it with this release; `make fixture WHEEL=….whl` with another, by absolute path. What is pending in the end is pending on purpose: the next releases must finish it.
-The beginning lies in the past (the workers' clock is put back), so that there is an old epoch and a month that was closed.
+`make fixture` runs it with this release; `make fixture WHEEL=….whl` with another, by absolute path.
+What is pending in the end is pending on purpose: the next releases must finish it.
+The beginning lies in the past (workers' clock put back), so that there is an old epoch and a closed month.
 """
 
 import argparse  # noqa: TID251 - a script beside the tests
@@ -282,7 +283,7 @@ class Story:
         extend.unlink()
 
     def letters(self) -> None:
-        """Dead letters of events and requests, one of them replayed; an old log that was taken in; a published policy."""
+        """Dead letters of events and requests, one of them replayed; an old log taken in; a published policy."""
         shoe = raw(event("shoe", person("alice"), "other@example.org", shoe=9))
         self.guard.publish("calllog.events", [shoe, b"\xff not json"])
         self.guard.publish("privacy.requests", [b"no request"])
@@ -307,7 +308,7 @@ class Story:
         self.guard.environment["CALLLOG_GUARD_POLICY"] = own
 
     def pending(self) -> None:
-        """What is decided and not done: tombstoned and unobserved, half enforced, not begun; an export and a hold too."""
+        """What is decided and not done: tombstoned and unobserved, half enforced, not begun; an export, a hold too."""
         key = reply_key(self.guard.directory / "keys" / "operator-1.pub.pem")
         self.stop("auditor")
         self.sealed()  # nobody trims them from here on

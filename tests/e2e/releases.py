@@ -2,8 +2,8 @@
 Fixtures of releases: what an installation of a release left on its servers and disks, frozen, and put on a stack again.
 
 A fixture is a folder of `tests/vectors/releases/`: `release.json` (what is in it, and what its own readers said),
-`topics.jsonl.xz` (every record with its offset, time and headers), `keystore.jsonl.xz` (every entry), `files.tar.xz` (policy, keys, KMS,
-state folders), and the release itself as a wheel. `make fixture` makes one; nobody changes one.
+`topics.jsonl.xz` (records with offset, time, headers), `keystore.jsonl.xz` (entries), `files.tar.xz` (policy, keys,
+KMS, state folders), and the release itself as a wheel. `make fixture` makes one; nobody changes one.
 """
 
 import asyncio
@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from installation import Installation
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from redis import Redis
 
 from calllog_guard.adapters.kafka.log import KafkaLog
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.supervisor import Stack
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "releases"
@@ -174,7 +175,7 @@ def _packed(rows: Iterable[Any]) -> bytes:
 
 def _topics_of(guard: Installation) -> dict[str, int]:
     """The installation's topics with their partition counts."""
-    admin: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    admin: Any = administration(guard.stack.kafka)
     try:
         own = [name for name in admin.list_topics() if name.startswith((f"c{guard.name}.", f"p{guard.name}."))]
         return {each["name"]: len(each["partitions"]) for each in admin.describe_topics(sorted(own))}
@@ -212,7 +213,7 @@ async def _offsets(
 
 
 class Patient(Installation):
-    """One that waits longer: a worker of 0.1.0 that a busy machine has thrown out of its group takes minutes to come back."""
+    """One that waits longer: a 0.1.0 worker thrown out of its group by a busy machine takes minutes to return."""
 
     def settled(
         self, condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S
@@ -230,7 +231,7 @@ def _at(lane: Sequence[Frozen]) -> list[Any]:
 
 
 class Thawed(Patient):
-    """The installation of a fixture on another stack: same topics, offsets and entries; times moved on by the fixture's age."""
+    """The installation of a fixture on another stack: same topics, offsets, entries; times moved by its age."""
 
     def __init__(self, stack: Stack, directory: Path, fixture: Fixture, **settings: str) -> None:
         directory.mkdir(parents=True)
@@ -255,7 +256,7 @@ class Thawed(Patient):
         """Whose time a record bears: the fixture's while it is put back, the broker's ever after."""
         kind = ConfigResourceType.TOPIC
         names = self.fixture.manifest["topics"]
-        admin: Any = KafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        admin: Any = administration(self.stack.kafka)
         try:
             admin.alter_configs([ConfigResource(kind, name, {"message.timestamp.type": how}) for name in names])
         finally:
@@ -266,7 +267,7 @@ class Thawed(Patient):
         lanes: dict[tuple[str, int], list[Frozen]] = {}
         for record in records:
             lanes.setdefault((record.topic, record.partition), []).append(record)
-        age_ms = int(time.time() * 1000) - self.fixture.manifest["frozen_ms"]  # noqa: TID251 - the servers' clock is real
+        age_ms = int(time.time() * 1000) - self.fixture.manifest["frozen_ms"]  # noqa: TID251 - the servers' clock
         producer = AIOKafkaProducer(bootstrap_servers=self.stack.kafka, acks="all", enable_idempotence=True)
         await producer.start()
         try:
@@ -292,7 +293,7 @@ class Thawed(Patient):
                 await reader.stop()
 
     def _unread(self, lane: Sequence[Frozen]) -> list[Frozen]:
-        """The events and requests at the end of a lane that nobody has read: they come when the topic takes the broker's time again."""
+        """The unread events and requests at a lane's end: they come when the topic takes the broker's time again."""
         topics = {self.fixture.topic("privacy.requests"), f"c{self.name}.events"}
         read = [at for each in self.fixture.manifest["committed"].values() for *place, at in each if place == _at(lane)]
         return [each for each in lane if each.topic in topics and each.offset >= max(read, default=0)]
@@ -319,7 +320,7 @@ class Thawed(Patient):
 
         starts = self.fixture.manifest["starts"].items()
         cuts = {place.rpartition("/")[::2]: start for place, (start, _) in starts if start}
-        admin: Any = KafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        admin: Any = administration(self.stack.kafka)
         try:
             if cuts:
                 admin.delete_records({Place(topic, int(number)): start for (topic, number), start in cuts.items()})
@@ -328,7 +329,7 @@ class Thawed(Patient):
 
 
 def whole(topic: str, partition: int, lane: list[Frozen], end: int) -> list[Frozen]:
-    """A lane without holes: where compaction or a trim took records, heartbeats or the next record stand, which say nothing new."""
+    """A lane without holes: where compaction or a trim took records, heartbeats or the next record stand."""
     beat = next((each for each in lane if each.key == _BEAT and each.value), None)
     whole: list[Frozen] = []
     for record in lane:

@@ -6,8 +6,9 @@ from typing import Any
 
 from aiokafka.record.memory_records import MemoryRecords
 from installation import Installation
-from kafka.admin import KafkaAdminClient
 from patience import PATIENCE_S, until
+
+from calllog_guard.devstack.kafka_admin import administration
 
 
 def segments(log_dir: Path, topic: str) -> Iterator[Path]:
@@ -30,7 +31,7 @@ def records(path: Path) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def left(log_dir: Path, topic: str, keys: Collection[bytes]) -> tuple[int, int]:
-    """Of how many of some records one replica still holds a value, and of how many the key; a file being cleaned is there twice."""
+    """Of how many records one replica still holds a value, of how many the key; a file being cleaned is there twice."""
     held = [
         (key, value is not None) for path in segments(log_dir, topic) for key, value in records(path) if key in keys
     ]
@@ -39,7 +40,7 @@ def left(log_dir: Path, topic: str, keys: Collection[bytes]) -> tuple[int, int]:
 
 def admin(guard: Installation) -> Any:
     """An administrator's connection."""
-    return KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    return administration(guard.stack.kafka)
 
 
 def whole(guard: Installation, names: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Workers whose clock is ten years ahead, on the real stack: nothing is swept, no ratchet moves, no epoch begins, an alarm each."""
+"""Workers whose clock is ten years ahead, on the real stack: no sweep, no ratchet, no epoch, an alarm each."""
 
 import re
 import urllib.request

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from installation import Installation, Make, event, raw
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from signing import claims, signed
 from test_erase import cases, with_calls
 
 from calllog_guard.core.crypto.jose import verify
+from calllog_guard.devstack.kafka_admin import administration
 
 pytestmark = pytest.mark.real
 
@@ -99,7 +100,7 @@ def test_a_keeper_that_reads_the_decision_before_the_legs_counts_them_all(make: 
 
 def set_topic(guard: Installation, name: str, **settings: str) -> None:
     """Change settings of a topic behind the product's back."""
-    admin: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    admin: Any = administration(guard.stack.kafka)
     try:
         admin.alter_configs(
             [

@@ -1,4 +1,4 @@
-"""The client on the real stack: a call is published, its person erased, and the certificate verified; sync and asyncio."""
+"""The client on the real stack: a call is published, its person erased, the certificate verified; sync and asyncio."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Redis is killed at random moments under load: no live secret is lost, nobody erased comes back. `make chaos` kills 200 times."""
+"""Redis is killed at random under load: no live secret is lost, no erased one returns. `make chaos`: 200 kills."""
 
 import os
 import random
@@ -28,7 +28,7 @@ def guard(java: None, tmp_path: Path) -> Iterator[Installation]:  # noqa: ARG001
 
 
 def removed(guard: Installation, jti: str) -> bool:
-    """Whether every keeper is done with a case; whoever asks before their first call is stored is nobody, of whom no stage tells."""
+    """Whether every keeper is done with a case; who asks before their first call is stored has no stage."""
     return cases(guard).get(jti, {}).get("state") in {"observing", "closed"}
 
 
@@ -60,7 +60,7 @@ def test_redis_killed_at_random_moments_loses_no_secret_and_brings_nobody_back(g
         return f"a leg of each of the {left} others: {len(guard.live())} legs, {len(keys(guard))} keys, {guard.dead()}"
 
     guard.settled(lambda: len(guard.live()) == left, seen)
-    # a mint that was killed before its claim leaves a key that nobody has; the walk is refused until the ledger is replayed
+    # a mint killed before its claim leaves a key that nobody has; the walk is refused until the ledger is replayed
     guard.settled(lambda: guard.run("keystore", "walk")[0] == 0, "the walk")
     assert len(keys(guard)) == left, "each living person has a key, and nobody else"
     assert guard.cli("read", "--purpose", "service", "--actor", "support-1").count('"put"') == left

@@ -11,6 +11,8 @@ from installation import Make
 from patience import PATIENCE_S
 from signing import claims, signed
 
+from calllog_guard.adapters.disk.trace_search import Hunter
+
 pytestmark = pytest.mark.real
 
 
@@ -135,3 +137,38 @@ def test_wrong_settings_are_refused_with_what_to_do() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "unknown setting CALLLOG_GUARD_UNIT_RECORD" in done.stderr
+
+
+def test_what_emit_maps_is_told_by_reason_and_leaves_no_trace(make: Make, tmp_path: Path) -> None:
+    """The events are the topic's; names, and whatever was refused or skipped, lie nowhere and are never shown."""
+    guard = make()
+    one = {"room": "r-1", "user_id": "ana@example.org", "user_name": "A Name", "session_id": "s-1", "duration": 60}
+    told = [
+        {"type": "participant.left", "payload": one | {"joined_at": 1764493200.123}},
+        {"type": "participant.left", "payload": one | {"joined_at": "Weekly", "user_id": "bo@example.org"}},
+        {"type": "participant.joined", "payload": one | {"user_id": "cy@example.org"}},
+    ]
+    sample = tmp_path / "told.ndjson"
+    sample.write_text("".join(json.dumps(each) + "\n" for each in told))
+    words = ("emit", str(sample), "--mapping", "daily")
+    done = guard.run(*words, "--skip-bad", "--json")
+    assert (done.code, json.loads(done.out)) == (
+        1,
+        {
+            "published": 1,
+            "refused": 1,
+            "reasons": {"wrong_value": 1},
+            "skipped": {"of a type that the mapping does not take": 1},
+        },
+    )
+    shown = guard.run(*words, "--skip-bad")
+    assert "refused: wrong_value 1" in shown.out
+    log = b"\n".join(record.value for record in guard.records("calllog.events"))
+    sample.unlink()
+    left = [path.read_bytes() for path in guard.directory.rglob("*") if path.is_file()]
+    assert left
+    said = [text.encode() for text in (done.out, done.err, shown.out, shown.err)]
+    never = ["A Name", "Weekly", "bo@example.org", "cy@example.org"]
+    assert Hunter([*never, "ana@example.org"]).hits(b"\n".join([*left, *said])) == []
+    assert Hunter(never).hits(log) == []
+    assert Hunter(["ana@example.org"]).hits(log)

@@ -1,10 +1,10 @@
 """
-Rights that meet: each row of `conflicts.csv` is one person's story with its lawful outcome and the article that says so.
+Rights that meet: each row of `conflicts.csv` is one person's story with its lawful outcome and its article.
 
-All rows run side by side on one installation, step by step. `stored` counts live legs, `service` and `billing` what a reader
-gets, `held` the copies, `exported` the legs that the asker was given; `done` means observing or closed. `nobody` begins a story of
-whom nobody knows; `told` are the recipients who were told (Art. 19; `-`: none), where a row says it: readers of every story's records are
-`helpdesk` (all) and `invoicing` (what is for billing); `post.` before a request is a letter that lay in the post for days; the step
+All rows run side by side on one installation, in steps. `stored` counts live legs, `service`, `billing` what readers
+get, `held` the copies, `exported` the legs given; `done` means observing or closed. `nobody` begins a story of
+whom nobody knows; `told` are the told recipients (Art. 19; `-`: none), where a row has it: readers of all records are
+`helpdesk` (all) and `invoicing` (what is for billing); `post.` before a request is a letter days in the post; the step
 `told`: the gateway has told the person of what waits for that.
 """
 
@@ -57,7 +57,7 @@ class Story:
         self.name = f"row-{number:03d}"
         self.asked: list[str] = []
         self.calls = 0
-        self.posted = datetime.now(UTC).replace(microsecond=0) - timedelta(days=_POST_DAYS)  # noqa: TID251 - the real clock
+        self.posted = datetime.now(UTC).replace(microsecond=0) - timedelta(days=_POST_DAYS)  # noqa: TID251 - real time
 
     def events(self, at: int) -> list[bytes]:
         """The call of a step, if it is one."""
@@ -206,12 +206,13 @@ def _quiet(guard: Installation, stories: list[Story], wanted: dict[Any, int]) ->
     found = cases(guard)
     known = [found[jti] for story in stories for jti in story.asked if jti in found]
     resting = all(case["state"] in {"waiting", "closed", "refused", "observing"} for case in known)
+    if not resting:
+        return False
     moves = ("calllog.legs", "calllog.held", "privacy.decisions", "privacy.outcomes")
     before = [len(guard.records(name, None if name != "privacy.outcomes" else 1)) for name in moves]
     said = ends(guard, "calllog.legs", "privacy.decisions", "privacy.outcomes")
     guard.settled(lambda: handled(guard, said, "keeper", "desk"), "what was decided is done")
-    after = [len(guard.records(name, None if name != "privacy.outcomes" else 1)) for name in moves]
-    return resting and before == after
+    return before == [len(guard.records(name, None if name != "privacy.outcomes" else 1)) for name in moves]
 
 
 @pytest.mark.timeout(1800)
@@ -223,7 +224,8 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
     path.write_text(
         text.replace(
             "erasures_per_hour = 10000",
-            "erasures_per_hour = 10000\nobjections_per_hour = 10000\nexports_per_hour = 10000\ndisclosures_per_hour = 10000\nchanges_per_hour = 10000",
+            "erasures_per_hour = 10000\nobjections_per_hour = 10000\nexports_per_hour = 10000\ndisclosures_per_hour = "
+            "10000\nchanges_per_hour = 10000",
         )
     )
     path.write_text(path.read_text() + RECIPIENTS)
@@ -253,7 +255,8 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
             got["told"] = _told(guard, {found[jti]["case"] for jti in story.asked if jti in found})
         if got != wanted:
             wrong.append(
-                f"{story.row['steps']}: { ({k: (got[k], wanted[k]) for k in got if got[k] != wanted[k]}) } {story.row['why']}"
+                f"{story.row['steps']}: { ({k: (got[k], wanted[k]) for k in got if got[k] != wanted[k]}) } "
+                f"{story.row['why']}"
             )
     assert not wrong, "\n".join(wrong)
 

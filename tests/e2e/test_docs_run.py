@@ -1,12 +1,16 @@
 """The pages of docs/ that a newcomer types: every command as it stands, on servers of its own, and what it shows."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from doc_pages import ROOT, Shell, matches, steps
 
-TUTORIAL = ["first-erasure", "your-own-topic"]
-HOW_TO = ["publish-an-event", "send-an-erasure", "use-the-client", "answer-access", "disclose", "operate", "upgrade"]
+TUTORIAL = ["first-erasure", "your-own-topic", "first-webhook"]
+HOW_TO = [
+    "publish-an-event", "send-an-erasure", "use-the-client", "use-node", "use-java", "answer-access", "disclose",
+    "operate", "upgrade", "platforms",
+]  # fmt: skip
 
 
 def page(name: str) -> str:
@@ -27,6 +31,12 @@ def test_the_how_tos_run_after_the_tutorial_has_started_the_workers(tmp_path: Pa
         shell.follow(steps(page("tutorial/first-erasure"), until="## 5. Publish a call and read it"))
         for name in HOW_TO:
             shell.follow(steps(page(f"how-to/{name}")))
+
+
+def test_a_platforms_sample_is_checked_without_any_installation(tmp_path: Path) -> None:
+    with Shell(tmp_path) as shell:
+        shell.run(f'cd {tmp_path} && PATH="{Path(sys.executable).parent}:$PATH"')
+        shell.follow(steps(page("how-to/platforms"), until="## Publish, or take in an old log"))
 
 
 @pytest.mark.parametrize(

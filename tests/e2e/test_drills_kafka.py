@@ -1,7 +1,7 @@
 """
 Drills on three real brokers: one away, restarts, a stopped cleaner, a torn replica. `make drills` runs the full size.
 
-The sizes come from DRILL_LEGS (a fifth of them is erased), DRILL_DOWN_S, DRILL_RESTARTS; DRILL_CLEAN_S is what the bound allows
+The sizes come from DRILL_LEGS (a fifth is erased), DRILL_DOWN_S, DRILL_RESTARTS; DRILL_CLEAN_S is what the bound allows
 one round of the cleaners on this machine.
 """
 
@@ -95,7 +95,7 @@ def restarted(guard: Installation) -> None:
 
 
 class Cleaners:
-    """How long a round of the brokers' cleaners takes now: the longest time between two that a broker has noted down."""
+    """How long a round of the brokers' cleaners takes now: the longest time between two noted by a broker."""
 
     def __init__(self, stack: Stack) -> None:
         self._notes = [each / "cleaner-offset-checkpoint" for each in stack.log_dirs]
@@ -181,8 +181,10 @@ def test_a_broker_away_and_restarts_do_not_keep_a_value_beyond_the_bound(make3: 
     )
     bounds = ROUND_S + DELETE_S, 2 * ROUND_S + keep_s + DELETE_S
     print(  # noqa: T201 - the figures of the drill
-        f"drill: {LEGS} legs, {len(gone)} tombstones, {RESTARTS} restarts, a broker {away_s:.0f} s away with {missed} values; "
-        f"after all were in sync again the last value was off in {values_s:.1f} s (bound of an idle machine {bounds[0]:.1f}), "
+        f"drill: {LEGS} legs, {len(gone)} tombstones, {RESTARTS} restarts, a broker {away_s:.0f} s away with {missed} "
+        "values; "
+        f"after all were in sync again the last value was off in {values_s:.1f} s (bound of an idle machine "
+        f"{bounds[0]:.1f}), "
         f"the last key in {keys_s:.1f} s (bound {bounds[1]:.1f}); C taken as {CLEAN_S:.0f} s, R {keep_s:.0f} s"
     )
     guard.settled(lambda: reached(guard, asked, "gone"), "certified")

@@ -1,10 +1,9 @@
 """
-Drills of the keystore: whatever is restored, promoted, replayed or thawed, nobody erased is opened again; full disks stop the work.
+Drills of the keystore: after restore, promotion, replay or thaw nobody erased is opened again; full disks stop work.
 
 `make drills` erases 1,000 people (DRILL_ERASURES); the usual run a few.
 """
 
-import asyncio
 import os
 import resource
 import shutil
@@ -24,7 +23,6 @@ from signing import claims, signed
 from test_erase import cases, erased
 from test_restore import keys, read, restore
 
-from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 from calllog_guard.devstack.supervisor import Child, Stack
 
@@ -73,16 +71,7 @@ class Drill:
     def put_back(self, name: str, records: list[Any]) -> None:
         """Append records as they were, each in its partition."""
         topic = self.guard.topic(name)
-
-        async def go() -> None:
-            writer = KafkaWriter(self.stack.kafka, {})
-            await writer.start()
-            try:
-                await writer.write([Output(topic, each.partition, each.key, each.value) for each in records])
-            finally:
-                await writer.stop()
-
-        asyncio.run(go())
+        self.guard.write([Output(topic, each.partition, each.key, each.value) for each in records])
 
     def nobody_is_back(self, after: str) -> None:
         """Every leg that there ever was is put back, and none of the erased opens."""
@@ -117,7 +106,7 @@ def holding(folder: Path, values: set[bytes]) -> list[str]:
 
 @contextmanager
 def copied(drill: Drill, folder: Path) -> Iterator[tuple[Lone, dict[bytes, bytes]]]:
-    """Copies of now: `files`, a `snapshot`, and a replica that hears no more, which is given with the key entries of now."""
+    """Copies of now: `files`, a `snapshot`, and a replica that hears no more, given with its key entries."""
     shutil.copytree(drill.stack.redis_dir, folder / "files")
     stale, camera, master = Lone(folder / "stale"), Lone(folder / "camera"), Lone(folder / "master")
     master.port = drill.master

@@ -1,4 +1,4 @@
-"""Access, portability and disclosure on the real stack: the person's legs, sealed to the asker, and nobody else in them."""
+"""Access, portability and disclosure on the real stack: the person's legs, sealed to the asker, nobody else's."""
 
 import json
 import shutil

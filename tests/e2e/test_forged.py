@@ -1,4 +1,4 @@
-"""Forged records on the real stack: who may write to the workers' topics, and is no worker, opens, destroys and stops nothing."""
+"""Forged records on the real stack: who writes to workers' topics and is no worker opens, destroys, stops nothing."""
 
 import json
 from typing import Any

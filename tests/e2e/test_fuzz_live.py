@@ -1,4 +1,8 @@
-"""The fuzzer over whole records on a real broker: no worker ends, none stands still, each input is accounted for (`make fuzz`: 10 minutes)."""
+"""
+The fuzzer over whole records on a real broker: no worker ends, none stands still, each input is accounted for.
+
+`make fuzz` takes 10 minutes.
+"""
 
 import asyncio
 import json

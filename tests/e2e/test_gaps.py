@@ -1,4 +1,4 @@
-"""What is gone unread halts a worker until an officer accepts it by name; topics of events may differ, grow and be made anew."""
+"""Unread losses halt a worker until an officer accepts it by name; event topics may differ, grow, be remade."""
 
 import json
 import signal
@@ -208,7 +208,7 @@ def _set_offset(guard: Installation, offset: int) -> bool:
 
 
 class Flow(threading.Thread):
-    """A backend that publishes calls of as many people until it is stopped; `days` dates those that come from now on."""
+    """A backend that publishes calls of as many people until it is stopped; `days` dates those from now on."""
 
     def __init__(self, guard: Installation, *topics: tuple[str, int]) -> None:
         super().__init__(daemon=True)
@@ -231,7 +231,7 @@ class Flow(threading.Thread):
                 self.sent += 3
 
     def _published(self, topic: str, values: list[bytes], partition: int) -> bool:
-        """Whether it was acknowledged; else it may be written or not, as when the topic is just being deleted: it is sent again."""
+        """Whether it was acknowledged; else it may be written or not, as in a topic's deletion: it is sent again."""
         with suppress(LogSilentError):
             self._guard.publish(topic, values, partition=partition)
             return True
@@ -291,7 +291,7 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
 
 
 def test_a_topic_made_anew_under_flow_is_read_from_its_first_record_once_accepted(make: Make) -> None:
-    """By its name and offsets nobody would see it: the new topic has records at the old position before anybody looks."""
+    """By its name and offsets nobody would see it: the new topic has records at the old position before it."""
     guard = make()
     worker = guard.start("protector")
     flow = Flow(guard, ("calllog.events", 4))

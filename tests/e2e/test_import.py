@@ -1,4 +1,4 @@
-"""An old log comes in once whatever kills it, brings nobody back, and leaves no identity in journal, manifest or talk."""
+"""An old log comes in once whatever kills it, brings nobody back, leaves no identity in journal, manifest, talk."""
 
 import asyncio
 import json
@@ -9,14 +9,13 @@ import pytest
 from in_process import Done
 from installation import Installation, Make, event, raw
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
 from signing import claims, signed
 from sizes import every
 from test_erase import erased
 
 from calllog_guard.adapters.kafka.log import KafkaLog
-from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
+from calllog_guard.devstack.kafka_admin import administration
 
 pytestmark = pytest.mark.real
 _DAY = 24 * 60
@@ -87,7 +86,7 @@ def test_nobody_who_was_erased_comes_back_by_a_file(make: Make, tmp_path: Path) 
 
 def old_topic(guard: Installation, **settings: str) -> str:
     """A plain topic of the time before."""
-    name, admin = f"old-{guard.name}-{len(settings)}", KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    name, admin = f"old-{guard.name}-{len(settings)}", administration(guard.stack.kafka)
     configs = {key.replace("_", "."): value for key, value in settings.items()}
     try:
         topics: Any = {name: {"num_partitions": 2, "replication_factor": 1, "configs": configs}}
@@ -99,16 +98,7 @@ def old_topic(guard: Installation, **settings: str) -> str:
 
 def append(guard: Installation, topic: str, partition: int, values: list[bytes]) -> None:
     """Append to a topic that is none of ours."""
-
-    async def go() -> None:
-        writer = KafkaWriter(guard.stack.kafka, {})
-        await writer.start()
-        try:
-            await writer.write([Output(topic, partition, None, value) for value in values])
-        finally:
-            await writer.stop()
-
-    asyncio.run(go())
+    guard.write([Output(topic, partition, None, value) for value in values])
 
 
 def test_an_old_topic_is_taken_in_and_cut_behind_what_is_acknowledged(make: Make) -> None:
@@ -151,7 +141,7 @@ def test_what_was_cut_off_an_old_topic_since_the_import_began_is_not_passed_over
 
 def cut(guard: Installation, topic: str, partition: int, before: int) -> None:
     """Delete the beginning of a topic that is none of ours."""
-    admin = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    admin = administration(guard.stack.kafka)
     try:
         admin.delete_records({TopicPartition(topic, partition): before})
     finally:

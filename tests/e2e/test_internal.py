@@ -1,4 +1,4 @@
-"""Keys that begin with `~`, on the real stack: whoever may write to a topic can neither hide a message by them nor speak for us."""
+"""Keys that begin with `~`, on the real stack: a topic's writer can neither hide messages by them nor speak for us."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def counters(guard: Installation, topic: str = "privacy.policy") -> list[int]:
 
 
 def test_what_begins_with_a_tilde_is_handled_or_told(make: Make) -> None:
-    """Events and requests are carried out, forgeries of every record of ours are dead letters, our own heartbeats are neither."""
+    """Events and requests are carried out, forgeries of our records are dead letters, our heartbeats neither."""
     guard = make(HEARTBEAT_S="1", WATCH_S="1")
     for role in ("protector", "desk", "keeper", "auditor"):
         guard.start(role)
@@ -63,7 +63,7 @@ def test_a_letter_of_a_call_whose_id_begins_with_a_tilde_is_replayed(make: Make)
 
 
 def test_no_forged_heartbeat_makes_the_keystore_look_old(make: Make) -> None:
-    """Beside the policy, where officers may write, and in the ledger; who starts later goes on as if they were not there."""
+    """Beside the policy, where officers may write, and in the ledger; who starts later goes on as if without them."""
     guard = make(HEARTBEAT_S="1")
     guard.start("auditor")
     guard.settled(lambda: len(counters(guard)) > 0, "heartbeats")

@@ -1,4 +1,4 @@
-"""After an erasure no worker has the person's keys or name in its memory, freed memory included, as root sees it from outside."""
+"""After an erasure no worker has the person's keys or name in memory, freed or not, as root sees it."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The office on the real stack: recipients told, a restriction's end told before it ends, a refusal that only the person reads."""
+"""The office on the real stack: recipients told, a restriction's end told before it, a refusal only a person reads."""
 
 import json
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""UNIT_MAX_S on the real stack: a unit that has sent something ends in time, all attempts together, and nothing of it comes later."""
+"""UNIT_MAX_S on the real stack: a unit that sent something ends in time, all attempts together; nothing comes later."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def waits(guard: Installation) -> int:
 
 
 def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(struck: Stack, guard: Installation) -> None:
-    """Seven thousand legs, of which the broker's machine takes one batch: the rest is never sent, and nothing is lost."""
+    """Seven thousand legs, of which the broker's machine takes one batch: the rest is never sent, nothing is lost."""
     redis, kafka = struck.children["redis"], struck.children["kafka"]
     worker = guard.start("protector")
     guard.publish("calllog.events", [raw(event("first", "alice@example.org"))])

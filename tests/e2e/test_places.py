@@ -35,6 +35,8 @@ ELSEWHERE = {
     "keystore policies": _OFFLINE,
     "doctor": "tells it as one of its lines: test_policy_live.py",
     "worker": "test_policy_live.py",
+    "console": "test_console_live.py",
+    **dict.fromkeys(("source check", "source list", "source show"), _OFFLINE),
     "scan": "looks for what must not be there, wherever that is",
     "key new": _OFFLINE,
     "key register": _OFFLINE,

@@ -12,7 +12,6 @@ from typing import Any
 import psutil
 import pytest
 from installation import Installation, Make, event, raw
-from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from patience import ended
 from raw_batches import Raw
@@ -21,12 +20,13 @@ from signing import claims, signed
 from test_erase import erased
 
 from calllog_guard.core.identifiers import b64
+from calllog_guard.devstack.kafka_admin import administration
 
 pytestmark = pytest.mark.real
 
 BOMB = b" " * (30 << 20)
 RSS_MOST = 450 << 20
-"""A worker takes about 110 MB; one batch unpacked, one poll and one letter beside it are bounded. Without the bound: gigabytes."""
+"""A worker takes about 110 MB; one unpacked batch, poll and letter beside it are bounded. Unbounded: gigabytes."""
 ODD: list[Raw] = [
     Raw(b"x", headers=[(b"content-type", None)]),
     Raw(b"x", headers=[(b"clg-replay", None)]),
@@ -74,7 +74,7 @@ def alive(worker: "subprocess.Popen[bytes]") -> int:
 
 
 def test_no_event_stops_the_protector(make: Make) -> None:
-    """Headers, keys, sizes, compressions; each poisoned record is a letter with its place, whatever is good is stored."""
+    """Headers, keys, sizes, compressions; each poisoned record is a letter with its place, good ones are stored."""
     guard = make()
     worker = guard.start("protector")
     strange = [good("h0", (b"\xff", b"x")), good("h1", (b"content-type", None)), good("h2", (b"trace", None))]
@@ -109,7 +109,7 @@ def test_no_event_stops_the_protector(make: Make) -> None:
 
 
 def test_large_events_that_do_not_unpack_from_little_are_bounded_too(make: Make) -> None:
-    """Megabytes of JSON are refused with a digest; up to half of one the letter keeps the payload, so that it can be mended."""
+    """Megabytes of JSON are refused with a digest; up to half of one the letter keeps the payload, to be mended."""
     guard = make()
     worker = guard.start("protector")
     small, large = b'{"x":"' + b"y" * 300_000 + b'"}', b'{"x":"' + b"y" * (12 << 20) + b'"}'
@@ -142,7 +142,7 @@ def test_thirty_bombs_stand_between_two_events(make: Make) -> None:
 
 
 def test_what_its_sender_dated_waits_in_a_letter_until_the_topic_is_mended(make: Make) -> None:
-    """A topic that takes its senders' times: neither event nor request is carried out; replayed, it is judged by the broker's time."""
+    """A topic with its senders' times: no event or request is carried out; replayed, it has the broker's time."""
     guard = make()
     for role in ("protector", "desk", "keeper"):
         guard.start(role)
@@ -165,7 +165,7 @@ def test_what_its_sender_dated_waits_in_a_letter_until_the_topic_is_mended(make:
 
 def stamped(guard: Installation, name: str, how: str) -> None:
     """Let a topic take the broker's time, or its senders'."""
-    admin: Any = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    admin: Any = administration(guard.stack.kafka)
     try:
         kind, wanted = ConfigResourceType.TOPIC, {"message.timestamp.type": how}
         admin.alter_configs([ConfigResource(kind, guard.topic(name), wanted)])
@@ -224,7 +224,7 @@ def test_no_leg_or_decision_stops_the_keeper(make: Make) -> None:
 
 
 def test_readers_an_import_and_the_scan_pass_over_the_same(make: Make) -> None:
-    """An import reads what other programs wrote, a reader what anybody with the right to write has put beside the legs."""
+    """An import reads what other programs wrote, a reader what anybody with write rights has put beside the legs."""
     guard = make(UNIT_RECORDS="7")
     guard.start("protector")
     send(guard, "calllog.events", [([good("c1")], "none")])
@@ -235,7 +235,7 @@ def test_readers_an_import_and_the_scan_pass_over_the_same(make: Make) -> None:
     assert [json.loads(line)["op"] for line in lines] == ["put", "put"]
 
     old = f"old-{guard.name}"
-    admin = KafkaAdminClient(bootstrap_servers=guard.stack.kafka)
+    admin = administration(guard.stack.kafka)
     try:
         admin.create_topics(
             [NewTopic(old, 1, 1, topic_configs={"max.message.bytes": str(32 << 20), "retention.ms": "-1"})]

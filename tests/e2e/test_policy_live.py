@@ -1,4 +1,4 @@
-"""The policy on the real stack: published versions are followed without a restart, forged ones change nothing, residency."""
+"""The policy on the real stack: published versions apply without a restart, forged ones change nothing, residency."""
 
 import json
 import re

@@ -1,7 +1,7 @@
 """
-Whoever reads proves who they are, on the real stack, against somebody with a reader's rights to Kafka and keystore and no actor's key.
+Readers prove who they are, on the real stack, against a thief with a reader's rights to both servers, no actor's key.
 
-The thief reads the topics, writes what it likes to `privacy.access`, and has the whole environment of a reader but the key.
+The thief reads the topics, writes what it likes to `privacy.access`, and has a reader's whole environment but the key.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The keeper's index is rebuilt from the topics alone, refused while a keeper holds it, and taken over by the next keeper."""
+"""The keeper's index is rebuilt from the topics alone, refused while a keeper holds it, taken over by the next."""
 
 import json
 

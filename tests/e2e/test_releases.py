@@ -1,4 +1,4 @@
-"""Releases beside each other on the real stack: what one wrote the other reads, in both orders; fixtures of releases are opened."""
+"""Releases beside each other on the real stack: each reads what the other wrote; fixtures of releases are opened."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ class Beside:
             assert ended(worker) == 0, f"{role}: {self.guard.log.read_text()[-2000:]}"
 
     def round(self) -> None:
-        """Calls, a hold and a restriction, an erasure up to its certificate, something that waits, and the answer to what waited."""
+        """Calls, a hold and a restriction, an erasure up to its certificate, something waiting, and its answer."""
         guard, self.number = self.guard, self.number + 1
         tag = f"{self.number:05}"
         people = [f"{name}-{tag}@example.org" for name in ("erased", "held", "closed", "waits")]
@@ -99,7 +99,7 @@ class Beside:
 
 
 def alternate(guard: Patient, one: Path | None, other: Path | None, rounds: int) -> None:
-    """Two releases share the roles, and change places after each round: nobody finds what the other wrote unreadable."""
+    """Two releases share the roles, and change places after each round: each finds the other's records readable."""
     beside = Beside(guard)
     for number in range(rounds):
         programs = [one, other] if number % 2 else [other, one]
@@ -154,7 +154,7 @@ def upgraded(guard: Patient, rounds: int) -> None:
 
 
 def refused(guard: Patient, program: Path) -> None:
-    """Programs of the earlier release that were forgotten: each ends, has done nothing, and what it met is done by this one."""
+    """Programs of the earlier release that were forgotten: each ends, did nothing, and this one does what it met."""
     live, before = len(guard.live()), everything(guard)
     guard.publish("calllog.events", [raw(event("met", "met@example.org", "guest@example.org"))])
     ask(guard, "met-00001", "met@example.org", type="restrict")
@@ -214,7 +214,7 @@ LATER = (
     ("privacy.decisions", "keeper", "Decision"),
     ("privacy.decisions", "auditor", "Decision"),
 )
-"""Where a later major version lies, who reads it, and what they call it; in the order in which one would hide another."""
+"""Where a later major version lies, who reads it, and what they call it; in the order in which one hides another."""
 
 
 def of_version(value: bytes, version: int) -> bytes:
@@ -279,7 +279,7 @@ def test_this_release_goes_on_where_an_earlier_one_was_stopped(
         assert len(receipts) > sum(each.topic == fixture.topic("privacy.receipts") for each in fixture.records())
         assert forms(guard) == fixture.forms, "nothing is raised unasked"
         raise_and_go_on(guard)
-        # the late call's host; who objected and was refused; of whom law keeps copies, made since. gone: who was erased since
+        # the late call's host; whose objection was refused; of whom law keeps copies made since. gone: the erased since
         assert (service, billing) == (([1, 2], [2]), ([1, 2, 2], []))
     finally:
         guard.stop()
@@ -310,7 +310,7 @@ def by_officers(guard: Patient) -> None:
 
 
 def secret_cases(guard: Patient) -> tuple[set[str], int]:
-    """The secret cases as officers see them (of ours the name of their hold), and how many are left where backends read."""
+    """The secret cases as officers see them (of ours the name of their hold), how many are left where backends read."""
     officer = str(guard.directory / "keys" / "officer-1.pem")
     found = json.loads(guard.cli("case", "list", "--key", officer, "--json"))
     ours = {case["jti"] if case["jti"].startswith("hold-") else "claim-90" for case in found if case["secret"]}
@@ -329,7 +329,7 @@ def ordered(guard: Patient, who: str) -> tuple[str, ...]:
 
 
 def raise_and_go_on(guard: Patient) -> None:
-    """The documented command beside running workers; then people of the earlier release are erased, and new ones come."""
+    """The documented command beside running workers; then people of the earlier release are erased; new ones come."""
     ids = guard.directory / "ids.txt"
     ids.write_text("ken-2\n")
     guard.cli("export", "reference", str(ids), code=4)
@@ -345,6 +345,7 @@ def raise_and_go_on(guard: Patient) -> None:
     assert old.keys() == {1}
     guard.publish("calllog.events", [raw(event("new", "newcomer@example.org", "bob@example.org"))])
     guard.settled(lambda: len(guard.live()) == live + 2, "legs at the new level")
+    new_forms(guard)
     ask(guard, "rectify-02", "ken@example.org", type="rectify", facts={"call_id": "ken-2", "role": "guest"})
     reply = reply_key(guard.directory / "keys" / "operator-1.pub.pem")
     ask(guard, "access-003", "lea@example.org", type="access", reply_key=reply)
@@ -363,6 +364,27 @@ def raise_and_go_on(guard: Patient) -> None:
     guard.cli("keystore", "walk")
     assert read(guard)
     assert all(worker.poll() is None for worker in guard.workers)
+
+
+def new_forms(guard: Patient) -> None:
+    """What level 2 alone knows of calls, beside the legs of the first level and on top of one of them."""
+    live, dead = set(guard.live()), len(guard.dead())
+    whole = event("moved", "mia@example.org", "newcomer@example.org")
+    mia, late = whole["parties"][0], {"id": "newcomer@example.org", "role": "caller"}
+    parts = [{**late, "session": "s1"}, {**late, "session": "s2"}, {"guest": True, "role": "guest"}, {"role": "guest"}]
+    recurs = {"occurrence": "w48", "party_count": 20_000}
+    guard.publish(
+        "calllog.events", [raw({**whole, "ended_at": None, "parties": [mia, *parts], "revision": 7} | recurs)]
+    )
+    guard.settled(lambda: len(set(guard.live()) - live) == 3, "a leg for each session, none for the guest")
+    guard.settled(lambda: len(guard.dead()) == dead + 1, "the party without an id")
+    first = set(guard.live())
+    for revision in (6, 8):
+        guard.publish("calllog.events", [raw({**whole, "parties": [mia], "revision": revision} | recurs)])
+    guard.settled(
+        lambda: (len(set(guard.live()) - first), len(first - set(guard.live()))) == (1, 1), "the newest stands"
+    )
+    assert live <= set(guard.live()), "legs of the first level stay"
 
 
 def leg_versions(guard: Patient) -> Counter[int]:

@@ -54,9 +54,12 @@ def test_calls_are_protected_under_a_remote_kms(make: Make, aws: str, tmp_path: 
         "use-cases.iocom@audit",
         "use-cases.iocom@office",
         "use-parked.iocom@protect",
+        "moments.iocom@ingest",
+        "moments.iocom@pair",
         "signer.iocom.audit@audit",
         "signer.iocom.desk@desk",
         "signer.iocom.keep@keep",
     }
-    assert names == of_tenant | {"guard", f"epoch.{epoch}", "letters.1", "letters.1.public"}
+    weeks = {f"{kind}.1{half}" for kind in ("letters", "moments") for half in ("", ".public")}
+    assert names == of_tenant | {"guard", f"epoch.{epoch}"} | weeks
     assert not any((here.directory / "kms").iterdir()), "the development KMS is not used"

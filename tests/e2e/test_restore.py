@@ -1,4 +1,4 @@
-"""A keystore from a backup brings nobody back: the ledger is replayed against it before anything is opened, sealed or minted."""
+"""A keystore from a backup brings nobody back: the ledger is replayed on it before any opening, sealing or mint."""
 
 import json
 import shutil

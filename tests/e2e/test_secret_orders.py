@@ -1,4 +1,4 @@
-"""Orders of secret holds on the real stack: given by the command line, seen by officers alone, told to them when they are not taken."""
+"""Orders of secret holds on the real stack: by command line, seen by officers alone, told them when not taken."""
 
 import asyncio
 import json

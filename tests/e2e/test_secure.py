@@ -21,8 +21,8 @@ import psutil
 import pytest
 from documents import marked
 from in_process import command
+from ingesting import addresses, daily, joined, session, with_sources, zoom
 from installation import by_law, event
-from kafka import KafkaAdminClient
 from patience import ended, until
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
@@ -38,15 +38,26 @@ from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import link_at, month_from
 from calllog_guard.core.identifiers import EpochName, Pseudonym, Tenant
 from calllog_guard.core.records import Output
-from calllog_guard.core.rights.grants import DOMAIN_OF, ENTRIES, KEYSTORE_USERS, OPERATIONS, SECRETS, USERS, rights
+from calllog_guard.core.rights.grants import (
+    DOMAIN_OF,
+    ENTRIES,
+    KEYSTORE_USERS,
+    OPERATIONS,
+    SECRETS,
+    SHARERS,
+    USERS,
+    rights,
+)
+from calllog_guard.core.stream.letters import MOMENTS
 from calllog_guard.devstack.certificates import make
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.supervisor import Stack
 from calllog_guard.errors import GuardError, KeystoreSilentError, LogRefusedError
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 pytestmark = pytest.mark.real
-ROLES = ("protector", "desk", "keeper", "auditor")
+ROLES = ("protector", "desk", "keeper", "auditor", "ingest", "sessions")
 IMPLIED = {"Read", "Write", "Delete"}  # each of them is a right to describe, too
 
 
@@ -67,15 +78,22 @@ class Company:
         self.own["CALLLOG_GUARD_PARTITIONS"] = "4"
         policy = self.guard / "policy.toml"
         policy.write_text(by_law(policy.read_text()))
+        with_sources(self.guard)
         self.cli("operator", "topics", "create")
         self.cli("operator", "tenant", "create", "iocom")
 
     def kms(self, user: str) -> Path:
-        """The wrapping keys that a user's credentials open: those that all share and its domain's; the operator's are all."""
+        """The wrapping keys that a user's credentials open: the shared and its domain's; the operator's: all."""
         whole, own = self.guard / "kms", self.base / "kms of" / user
         if user == "operator":
             return whole
         own.mkdir(parents=True, exist_ok=True)
+        if (domain := DOMAIN_OF.get(user)) and domain not in SHARERS:  # no epoch's key, nor what all share
+            (own / "epochs").mkdir(exist_ok=True)
+            kinds = ("vouch-", f"{MOMENTS}-") if domain == "pair" else ("vouch-",)
+            for key in (whole / "epochs").glob("[!.]*"):
+                if key.name.startswith(kinds) and not (own / "epochs" / key.name).exists():
+                    (own / "epochs" / key.name).symlink_to(key)
         for part in ("epochs", DOMAIN_OF.get(user, "")):
             if (whole / part).exists() and part and not (own / part).exists():
                 (own / part).symlink_to(whole / part)
@@ -98,7 +116,7 @@ class Company:
         with self.log.open("ab") as log:
             for role in ROLES:
                 line = [sys.executable, "-m", "calllog_guard.cli", "worker", role]
-                environment = self.environment(role, WALK_S="1")
+                environment = self.environment(role, WALK_S="1", INGEST_HTTP="127.0.0.1:0")
                 self.workers.append(subprocess.Popen(line, env=environment, stderr=log, stdout=log))
 
     def stop(self) -> None:
@@ -125,7 +143,7 @@ class Company:
 
     def reads(self, user: str, topic: str, **options: Any) -> list[Any]:
         """What a user reads of a topic, internal records left out."""
-        partitions = range(4 if topic == "calllog.legs" else 1)
+        partitions = range(4 if topic in {"calllog.legs", "calllog.moments"} else 1)
         found = self.run(KafkaLog(self.stack.kafka, self.options(user) | options).read_all(topic, list(partitions)))
         return [record for record in found if not (record.key or b"").startswith(b"~")]
 
@@ -144,7 +162,7 @@ class Company:
 
 
 def everyday(company: Company) -> list[str]:
-    """From the first event to the certificate, before any test: the stages of the erasure. Nobody is refused anything on the way."""
+    """From the first event to the certificate, before any test: the erasure's stages. Nobody is refused anything."""
     calls, who, keys = company.base / "calls.ndjson", company.base / "who.txt", company.guard / "keys"
     late = event("c2", "carol@example.org", minutes_ago=60 * 24 * 60)
     calls.write_text("\n".join(map(json.dumps, (event("c1", "alice@example.org", "bob@example.org"), late))))
@@ -224,7 +242,7 @@ def test_an_officer_orders_a_secret_hold_and_a_backend_is_shown_nothing(company:
 def opened_with(company: Company, user: str) -> dict[str, bool]:
     """What the wrapping keys of a user's environment open, of what lies beside the KMS of the running installation."""
     vault, tenant = Vault(LocalKms(company.kms(user)), FileRing(company.guard / "kms")), Tenant("iocom")
-    epoch = EpochName(vault.epochs()[-1])
+    epoch = EpochName(Vault(LocalKms(company.guard / "kms"), FileRing(company.guard / "kms")).epochs()[-1])
     ways: dict[str, Callable[[], object]] = {
         "pepper": lambda: vault.pepper(tenant),
         "guard": vault.guard_id,
@@ -286,13 +304,45 @@ def test_commands_do_their_work_as_the_users_of_the_readme(company: Company, tmp
     assert refusals(company, began) <= company.wanted
 
 
+def test_an_ingest_takes_webhooks_and_its_operator_mends_what_it_refused(company: Company) -> None:
+    """With its own rights: it reads raw notifications, writes events, moments and letters, and knows nobody."""
+    began = len(broker_log(company))
+    company.settled(lambda: "takes webhooks" in company.log.read_text(), "an ingest takes webhooks")
+    url = f"http://{addresses(company.log)[-1]}"
+    assert [daily(url, body) for body in (session(1), b"{}", b"no json")] == [200, 200, 200]
+    assert zoom(url, joined())[0] == 200
+    legs = len(company.reads("keeper", "calllog.legs"))
+    company.settled(lambda: len(company.reads("keeper", "calllog.legs")) > legs - 1, "a session is a leg")
+    letters = json.loads(company.cli("operator", "dead", "list", "--reason", "not_json", "--json"))
+    key, mended = str(company.guard / "keys" / "operator-1.pem"), company.base / "mended.json"
+    mended.write_bytes(session(2))
+    company.cli("operator", "dead", "replay", letters[0]["letter"], "--key", key, "--from", str(mended))
+    mended.write_bytes(joined())
+    company.cli(
+        "operator", "dead", "replay", letters[0]["letter"], "--key", key, "--from", str(mended), "--mapping", "zoom"
+    )
+    assert len(company.reads("sessions", "calllog.moments")) == 2
+
+    def paired() -> bool:
+        """Whether the one who joined is an open call of a session, by a worker that knows nobody."""
+        read = KafkaLog(company.stack.kafka, company.options("protector")).read_all("calllog.events", list(range(4)))
+        return any(b'"revision":0' in (record.value or b"") for record in company.run(read))
+
+    company.settled(paired, "a join is an open call")
+    assert refusals(company, began) <= company.wanted
+
+
 def broker_log(company: Company) -> list[str]:
     """The lines of the broker's log by now."""
     return (company.stack.brokers[0].directory / "kafka.log").read_text(errors="replace").splitlines()
 
 
 def refusals(company: Company, behind: int = 0) -> set[tuple[str, str, str]]:
-    """User, resource and request of what the broker refused to workers behind a line of its log; kafka-python always asks whether it may describe the cluster."""
+    """
+    User, resource and request of what the broker refused to workers behind a line of its log.
+
+    kafka-python always asks whether it may describe the cluster.
+    """
     found: set[tuple[str, str, str]] = set()
     for line in broker_log(company)[behind:]:
         if " is Denied operation = " in line and "for request = DescribeCluster " not in line:
@@ -335,7 +385,7 @@ def test_the_auditor_alone_prolongs_plain_text_alone(company: Company) -> None:
 @pytest.mark.parametrize("user", USERS)
 def test_the_broker_gives_each_user_the_rights_of_the_table(company: Company, user: str) -> None:
     """What Kafka itself says each user may do with each topic."""
-    client = KafkaAdminClient(bootstrap_servers=company.stack.kafka, **connecting(company.options(user)))
+    client = administration(company.stack.kafka, **connecting(company.options(user)))
     try:
         shown = {each["name"]: each["authorized_operations"] for each in client.describe_topics()}
     finally:
@@ -473,7 +523,7 @@ def test_the_keystore_knows_its_users_alone(company: Company) -> None:
 
 @pytest.mark.parametrize("user", KEYSTORE_USERS)
 def test_the_keystore_holds_each_user_to_the_table(company: Company, user: str) -> None:
-    """With a role's own environment, on the entries of the running installation: what is not in the table is refused."""
+    """With a role's own environment, on the entries of the running installation: what the table lacks is refused."""
     asked = {"R": "MGET {}", "N": "MSETNX {} x", "W": "MSET {} x", "D": "DEL {}"}
     assert "can do more than this role" not in company.log.read_text()
     with (
@@ -555,7 +605,7 @@ def opens_legs(company: Company, user: str) -> bool:
 
 
 def destroys_keys(company: Company, user: str) -> bool:
-    """Whether the keystore lets the user delete a person's keys, or write over them; tried on keys that are nobody's."""
+    """Whether the keystore lets the user delete a person's keys, or overwrite them; tried on keys that are nobody's."""
     key = f"clg:iocom:key:{'z' * 22}"
     with suppress(KeyError):
         for command in (("DEL", key), ("UNLINK", key), ("MSET", key, "x"), ("SET", key, "x")):

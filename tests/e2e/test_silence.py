@@ -1,4 +1,4 @@
-"""While servers are silent: pages say so in words, logs stay small and ours, every role ends when asked; after the return nothing is lost."""
+"""While servers are silent: pages say so, logs stay small and ours, roles end when asked; nothing is lost."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def calls(guard: Installation, name: str, many: int) -> None:
 
 
 def _neither(watched: Watched) -> bool:
-    """Whether it says that it is neither alive nor ready: who waits for one server is alive until the other is missed too."""
+    """Whether it says that it is neither alive nor ready: with one server it is alive until it misses the other."""
     said = watched.health()
     return not (said["alive"] or said["ready"])
 
@@ -142,7 +142,7 @@ def test_the_workers_of_all_do_not_outlive_it(guard: Installation) -> None:
 
 
 def test_who_waits_in_vain_for_partitions_ends(guard: Installation) -> None:
-    """Kafka stands still while a keeper, which has said that it starts, takes its partitions: the library's listener has it."""
+    """Kafka stands still while a keeper that said it starts takes its partitions: the library's listener has it."""
     keeper = Watched(guard, "worker", "keeper")
     until(lambda: keeper.said("started"), lambda: str(keeper))
     strike(guard.stack, "kafka frozen")

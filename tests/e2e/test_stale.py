@@ -2,20 +2,14 @@
 
 import json
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from installation import Installation, Make
-from patience import ended
+from patience import ended, frozen
 from test_choices import ask
 
 pytestmark = pytest.mark.real
-
-
-def frozen(pid: int) -> bool:
-    """Whether a process stands still."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def states(guard: Installation, jti: str) -> list[dict[str, Any]]:

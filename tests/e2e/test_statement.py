@@ -1,4 +1,4 @@
-"""The statement of a month on the real stack: counted once whatever step the keeper dies at, signed by the desk, checked offline."""
+"""A month's statement on the real stack: counted once through a keeper's death, signed by the desk, checked offline."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
 """
 What a thief can do: every combination of copies of Kafka, Redis and KMS, each opened by all means that our code has.
 
-The copies are real: records and files of a running installation, `then` (before the erasure and the expiry), `days later` (after
+The copies are real: records and files of an installation, `then` (before erasure and expiry), `days later` (after
 both, in the same epoch) and `weeks later` (after the epoch was destroyed). The documentation's table is what is tested.
 """
 

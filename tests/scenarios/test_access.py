@@ -1,4 +1,4 @@
-"""Access, portability and disclosure by desk and keeper together: what is sent is the whole answer, and a receipt names it."""
+"""Access, portability and disclosure by desk and keeper together: the whole answer is sent, a receipt names it."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The index of accesses finds what a reading of all of them would find, and survives a restart without reading them again."""
+"""The index of accesses finds what a reading of all would find, and survives a restart without rereading them."""
 
 import dataclasses
 import random
@@ -45,13 +45,15 @@ def some(rng: random.Random) -> Access:
     offsets = list(range(start, start + 1500)) if rng.random() < 0.1 else offsets
     which: Any = pack(offsets, start) if rng.random() < 0.9 else msgspec.UNSET
     return Access(
-        v=1, actor=rng.choice(["a-1", "b-1"]), purpose=rng.choice(["billing", "service"]), case=None, topic="calllog.legs",
+        v=1, actor=rng.choice(["a-1", "b-1"]), purpose=rng.choice(["billing", "service"]), case=None,
+        topic="calllog.legs",
         partition=0, from_=start, to=start + 1499, opened=len(offsets), refused={}, which=which,
         at=NOW - timedelta(days=rng.randrange(0, 200), seconds=rng.randrange(0, 80_000)),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
 def test_it_finds_what_a_reading_of_everything_finds(open_rows: Callable[[], Rows], seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - no secret
     accounts = [Account(some(rng), proven=rng.random() < 0.5, name=secrets.token_bytes(16)) for _ in range(120)]

@@ -1,4 +1,4 @@
-"""Actors are registered keys: who reads proves who they are, what they opened is signed, and what nobody proves names nobody."""
+"""Actors are registered keys: who reads proves who they are, what they opened is signed; the unproven names nobody."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -50,8 +50,10 @@ def access(world: GuardWorld, places: dict[int, list[int]], **changes: Any) -> A
     """An access of billing-1 to legs of one partition."""
     ((partition, offsets),) = places.items()
     usual = Access(
-        v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=partition, from_=min(offsets),
-        to=max(offsets), opened=len(offsets), refused={}, at=world.clock.at, which=pack(offsets, min(offsets)), read="r" * 21 + "A",
+        v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=partition,
+        from_=min(offsets),
+        to=max(offsets), opened=len(offsets), refused={}, at=world.clock.at, which=pack(offsets, min(offsets)),
+        read="r" * 21 + "A",
     )  # fmt: skip
     return msgspec.structs.replace(usual, **changes)
 
@@ -292,7 +294,9 @@ async def test_a_later_releases_access_halts_only_when_an_actor_wrote_it(world: 
     await world.log.write([Output(ACCESS, 0, b"billing-1", later)])
     assert await seen(world) == ([], 0)
     assert world.counts[Counters.access_unproven["unreadable"]] == 1
-    judge = Judge(world.policy.actors(TENANT), world.vault.guard_id(), ACCESS, "calllog.dead")
+    judge = Judge(
+        world.policy.actors(TENANT), world.vault.guard_id(), ACCESS, dead="calllog.dead", cases="privacy.cases"
+    )
     signed = key(world, "billing-1").vouched(access(world, places), place_of(world.vault.guard_id(), ACCESS, 0))
     with pytest.raises(RecordError):
         judge.account(signed.replace(b'"v":1', b'"v":9'), 0, to_ms(LATER))
@@ -343,8 +347,9 @@ async def test_recipients_are_those_whose_credentials_have_proven_it(world: Guar
     assert recipients(world, "erase-0001") == set()
 
 
+@pytest.mark.slow
 async def test_a_hundred_identifiers_read_the_accesses_once(tmp_path: Path) -> None:
-    """A count of records handed out, not of calls: each is read once for all, and later questions read only what is new."""
+    """A count of records handed out, not of calls: each is read once for all, later questions read only new ones."""
     world = await GuardWorld(tmp_path, PROVING).start()
     people = [f"person-{number}@example.org" for number in range(100)]
     for number, each in enumerate(people):

@@ -1,4 +1,4 @@
-"""Whoever reads proves to be the actor they say they are, and signs what they opened; where no actor has a key all is as before."""
+"""Readers prove to be the actor they name, and sign what they opened; where no actor has a key all is as before."""
 
 import json
 from contextlib import suppress
@@ -63,7 +63,10 @@ def own(world: World) -> ActorKey:
 
 def judged(world: World) -> list[Any]:
     """Each access: who, whether it is proven, and how many were opened or denied; or why nobody believes it."""
-    judge, found = Judge(world.policy.actors(TENANT), world.vault.guard_id(), ACCESS, "calllog.dead"), list[Any]()
+    judge, found = (
+        Judge(world.policy.actors(TENANT), world.vault.guard_id(), ACCESS, dead="calllog.dead", cases="privacy.cases"),
+        list[Any](),
+    )
     for output in world.accesses():
         access, proven, _ = judge.account(output.value or b"", output.partition, to_ms(world.clock.at))
         found.append((access.actor, proven, access.opened, access.refused.get(DENIED, 0)))

@@ -1,4 +1,4 @@
-"""What was decided about one person, or under one hold, and cannot be carried out waits by itself; everybody else's is carried out."""
+"""A decision about one person, or under one hold, that cannot be done waits by itself; everybody else's is done."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -315,7 +315,7 @@ async def test_lapsed_legs_of_somebody_whose_entries_cannot_tell_take_nobody_els
     assert len({key[:22] for key in world.legs()}) == 1
 
 
-# --- records that no protector wrote -----------------------------------------------------------------------------------
+# --- records that no protector wrote ----------------------------------------------------------------------------------
 
 
 def bent(value: bytes, **changes: Any) -> bytes:

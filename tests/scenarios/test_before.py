@@ -1,4 +1,4 @@
-"""Before means before: nothing is lifted or disclosed until the person was told, or the days for it are over (Art. 18(3))."""
+"""Before means before: nothing is lifted or disclosed until the person is told, or its days are over (Art. 18(3))."""
 
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ class Stubborn(DeskWorld):
 
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("ends", ["acknowledged", "days"])
+@pytest.mark.slow
 async def test_wherever_the_desk_dies_the_person_is_told_first_and_it_is_done_once(
     tmp_path: Path, name: str, ends: str
 ) -> None:

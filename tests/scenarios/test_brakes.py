@@ -1,10 +1,14 @@
-"""Brakes count people, per requester, over every type that opens, falsifies or destroys; two officers are two keys; whom a request is for."""
+"""Brakes count people per requester, over types that open, falsify, destroy; two officers, two keys; who is meant."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from desk_world import CANARY, POLICY, DeskWorld
+
+from calllog_guard.core.requests.request import Request
+from calllog_guard.ports.log import TopicPartition
 
 LIMITS = "\n".join(f"{kind}_per_hour = 3" for kind in ("erasures", "exports", "objections", "disclosures", "changes"))
 SECOND = """
@@ -46,6 +50,24 @@ async def world(tmp_path: Path) -> DeskWorld:
 def people(count: int, first: int = 0) -> list[str]:
     """So many addresses."""
     return [f"p{number}@example.org" for number in range(first, first + count)]
+
+
+async def test_who_came_first_goes_first_however_long_each_looks_for_its_people(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, subjects = [f"erase-{number:04d}" for number in range(6)], world.desk._o.decider.subjects
+    more = subjects.more
+
+    async def slow(request: Request) -> int:
+        for _ in range(20 * (len(names) - names.index(request.jti))):
+            await asyncio.sleep(0)
+        return await more(request)
+
+    monkeypatch.setattr(subjects, "more", slow)
+    for name, who in zip(names, people(6), strict=True):
+        world.send(name, who, type="erase")
+    await world.desk.unit({TopicPartition("privacy.requests", 0): world.asked})
+    assert [world.case(name).waits_for for name in names] == [None] * 3 + ["officer"] * 3
 
 
 @pytest.mark.parametrize("kind", sorted(MORE))

@@ -1,4 +1,4 @@
-"""A call id that is made of the parties' addresses outlives nobody's erasure in another's record: records name calls by reference."""
+"""A call id made of the parties' addresses outlives no erasure in another's record: records name calls by reference."""
 
 import json
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""People are carried over to other rules of identity: found by them, whole, and never certified as gone before they are."""
+"""People are carried over to other rules of identity: found by them, whole, never certified gone before they are."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ async def test_whoever_was_stored_in_mixed_case_is_erased_under_any(world: Carry
 
 
 async def test_a_person_keeps_their_pseudonym_under_every_form(world: CarryWorld) -> None:
-    """So that the same call again replaces its leg, whatever form it comes in, and readers know them by the same name."""
+    """So that a repeated call replaces its leg, whatever form it comes in, and readers know them by the same name."""
     await stored(world, MIXED)
     before = world.people(), await plain(world)
     await world.carry()
@@ -294,6 +294,7 @@ async def test_a_dry_run_counts_and_writes_nothing(world: CarryWorld) -> None:
     assert (await world.carry()).led == 1
 
 
+@pytest.mark.slow
 async def test_it_may_be_killed_at_every_write_and_started_again(tmp_path: Path) -> None:
     """With an erasure that waits for it: in the end everything of the person is gone, and nothing of anybody else."""
     for at in range(1, 80, EACH_WRITE):

@@ -1,8 +1,8 @@
 """
-Every type of request, killed before and after every write that any worker makes for it: one lawful end, answered exactly once.
+Every type of request, killed before and after every write of a worker for it: one lawful end, answered exactly once.
 
-Invariant: with and without the crash (or with two, at moments drawn from a seed) the same legs, copies, exports, case, stages
-and receipts are there in the end, and nothing is a dead letter. A receipt is acknowledged before its case is saved, so a crash
+Invariant: with and without the crash (or two, at moments of a seed) the same legs, copies, exports, case, stages
+and receipts are there in the end, and nothing is a dead letter. A receipt is acknowledged before its case, so a crash
 between the two repeats it: same case, same stage, which is how a reader knows it again.
 """
 
@@ -147,6 +147,7 @@ def repeated(world: GuardWorld) -> int:
 
 
 @pytest.mark.parametrize("name", STORIES)
+@pytest.mark.slow
 async def test_killed_at_any_write_the_case_ends_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
     """Nobody is forgotten, nobody is answered twice."""
     world = await filled(tmp_path / "whole")
@@ -188,10 +189,11 @@ async def test_killed_at_any_write_of_a_protector_no_leg_is_lost_and_nobody_is_m
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "keystore restarted"])
 @pytest.mark.parametrize("forms", [1, FORMS])
+@pytest.mark.slow
 async def test_who_is_first_stored_while_their_erasure_begins_is_erased(
     tmp_path: Path, forms: int, *, restarted: bool
 ) -> None:
-    """Their call was there before the request; between the decision and its fence the protector makes them, and keepers fence."""
+    """Their call preceded the request; between decision and fence the protector makes them, and keepers fence."""
     at, blown = 0, True
     while blown:
         at += EACH_WRITE

@@ -1,4 +1,4 @@
-"""Deadlines: alarms before answers are due, once each; the numbers that an operator watches; and the end of a case's record."""
+"""Deadlines: alarms before answers are due, once each; the numbers an operator watches; the end of a case's record."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -129,7 +129,7 @@ async def test_waiting_cases_and_disclosures_follow_the_epoch(world: DeskWorld) 
 
 
 async def test_a_request_that_a_later_desk_let_in_is_read_and_stays_whole(world: DeskWorld) -> None:
-    """A later minor release knows a field more in requests: this one's desk passes it over, and seals it again with the rest."""
+    """A later minor release knows a field more in requests: this desk passes it over, and seals it with the rest."""
     await world.ask("unknown-01", CANARY, type="erase", identity="unverified")
     case, book = world.case("unknown-01"), world.book
     whole = (book._part(case, "request", case.sealed) or b"")[:-1] + b',"zz_later":{"of":[1.50]}}'

@@ -1,4 +1,4 @@
-"""A disclosure gives what it was asked for, whatever happens while it waits; what is held for a court can be given to that court."""
+"""A disclosure gives what it was asked for, whatever happens meanwhile; what a court has held can go to it."""
 
 import hashlib
 from datetime import timedelta
@@ -220,7 +220,8 @@ async def test_up_to_the_first_level_of_forms_nothing_is_kept_ready(tmp_path: Pa
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_wherever_a_worker_dies_the_copies_are_made_given_and_gone(tmp_path: Path, after: bool) -> None:  # noqa: FBT001 - drawn
+@pytest.mark.slow
+async def test_wherever_a_worker_dies_the_copies_are_made_given_and_gone(tmp_path: Path, after: bool) -> None:  # noqa: FBT001
     """A disclosure, an erasure, an approval: killed at every write of all of it."""
     at, blown = 0, True
     while blown:
@@ -240,6 +241,7 @@ async def test_wherever_a_worker_dies_the_copies_are_made_given_and_gone(tmp_pat
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.slow
 async def test_wherever_a_worker_dies_while_it_is_erased_and_given_it_is_given_whole(
     tmp_path: Path,
     after: bool,  # noqa: FBT001 - drawn
@@ -283,7 +285,7 @@ async def with_secret(folder: Path, policy: str = RICH) -> GuardWorld:
 
 
 async def test_what_is_disclosed_of_a_secret_hold_shows_nowhere_but_among_the_orders(tmp_path: Path) -> None:
-    """Neither in a topic that a backend reads, nor in a figure; whoever looks for exports there would know that there is a hold."""
+    """Neither in a topic a backend reads, nor in a figure; whoever looks for exports there would learn of the hold."""
     world = await with_secret(tmp_path)
     readable = [topic for topic, users in rights().items() if "R" in users["backend"] + users["recipient"]]
     assert "privacy.exports" in readable

@@ -101,7 +101,7 @@ class Ids:
 async def test_topics_that_were_made_anew_are_followed_from_their_beginning(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the old offsets others' records lie: rows that are gone would stay for ever, and new ones would be passed over."""
+    """At the old offsets others' records lie: deleted rows would stay for ever, and new ones would be skipped."""
     monkeypatch.setattr(progress, "_IDENTIFY_S", 0.0)
     table, ids = Table(), Ids()
     async with running(world, table, ids=ids, lap_s=0.01) as job:
@@ -279,6 +279,7 @@ async def test_what_was_put_again_and_not_taken_is_put_once_more(world: World) -
         await job.until(lambda: calls(table) == 5)
 
 
+@pytest.mark.slow
 async def test_silence_removes_nothing_and_work_goes_on(world: World) -> None:
     table = Table()
     async with running(world, table) as job:

@@ -1,4 +1,4 @@
-"""A table that follows keeps what the law obliges the company to keep, and nothing else: workers and followers on fakes."""
+"""A table that follows keeps what law obliges the company to keep, nothing else: workers and followers on fakes."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -289,10 +289,11 @@ async def test_an_erasure_says_nothing_about_the_rows_of_others(world: GuardWorl
     assert not theirs & {line.token for line in job.since(5) if isinstance(line, Put)}
 
 
-# --- crashes ------------------------------------------------------------------------------------------------------------
+# --- crashes ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.slow
 async def test_a_follower_that_dies_at_any_write_of_its_cursor_ends_with_the_same_table(
     tmp_path: Path, *, after: bool
 ) -> None:
@@ -327,6 +328,7 @@ async def test_a_follower_that_dies_at_any_write_of_its_cursor_ends_with_the_sam
     assert at > 5
 
 
+@pytest.mark.slow
 async def test_a_worker_that_dies_anywhere_in_an_erasure_takes_no_row_away(tmp_path: Path) -> None:
     """The follower looks at what each crash left behind."""
     at, died = 0, True
@@ -352,7 +354,7 @@ async def test_a_worker_that_dies_anywhere_in_an_erasure_takes_no_row_away(tmp_p
     assert at > 10
 
 
-# --- cursors ------------------------------------------------------------------------------------------------------------
+# --- cursors ----------------------------------------------------------------------------------------------------------
 
 
 def old_cursor(world: GuardWorld, purpose: str, meaning: str) -> None:

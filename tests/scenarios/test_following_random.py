@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from downstream import Downstream, plain
 from guard_world import POLICY, Crash, GuardWorld
 from hypothesis import HealthCheck, Phase, given, settings
@@ -178,6 +179,7 @@ class History:
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if os.environ.get("PROPERTY_SHORTEN") else [])],
 )
+@pytest.mark.slow
 def test_at_rest_a_followed_table_is_what_a_plain_read_shows(acts: list[tuple[Any, ...]]) -> None:
     folder = Path(tempfile.mkdtemp())
     try:

@@ -1,4 +1,4 @@
-"""A fuzzer over whole records on the fake log: no worker ends, none stands still, each input is accounted for, also across crashes."""
+"""A fuzzer over whole records on the fake log: no worker ends or stands still, all is accounted for, crashes too."""
 
 import json
 import os
@@ -96,6 +96,7 @@ class Fuzzed:
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("FUZZ_SEEDS", "3"))))
+@pytest.mark.slow
 async def test_whole_records_by_dice(tmp_path: Path, seed: int) -> None:
     """Every topic in turn, units of any size, a process that dies at some writes."""
     world = await GuardWorld(tmp_path, SERVICE).start()

@@ -248,7 +248,7 @@ async def test_who_may_not_order_or_release_is_refused(world: GuardWorld) -> Non
     assert world.refused() == ["unknown_hold", "known_hold", "not_of_this_hold", "unknown_hold", "known_hold"]
 
 
-# --- what the law keeps -------------------------------------------------------------------------------------------------
+# --- what the law keeps -----------------------------------------------------------------------------------------------
 
 
 def months(world: GuardWorld, *days: int) -> list[str]:
@@ -310,7 +310,7 @@ async def test_two_people_of_one_month_share_its_secret_until_the_last_copy_goes
     assert {HoldId(parse_held(value).kid) for value in left.values()} <= set(await world.safe().read(names))
 
 
-# --- crashes ------------------------------------------------------------------------------------------------------------
+# --- crashes ----------------------------------------------------------------------------------------------------------
 
 
 async def marked(world: GuardWorld) -> set[Pseudonym]:
@@ -374,6 +374,7 @@ STORIES: list[tuple[Story, Story]] = [
 
 @pytest.mark.parametrize(("story", "ending"), STORIES, ids=[story.__name__ for story, _ in STORIES])
 @pytest.mark.parametrize("rebuild", [False, True], ids=["resumed", "rebuilt"])
+@pytest.mark.slow
 async def test_a_crash_at_any_write_has_one_end(tmp_path: Path, story: Story, ending: Story, *, rebuild: bool) -> None:
     """Before and after every write to the log and to the keystore, by whichever worker."""
     at, blown = 0, True
@@ -401,7 +402,7 @@ async def test_the_case_of_a_hold_that_stands_is_kept_for_as_long_as_it_stands(t
     assert {case.type for case in world.book.over(later, keep)} == {"hold", "release"}
 
 
-# --- readers ------------------------------------------------------------------------------------------------------------
+# --- readers ----------------------------------------------------------------------------------------------------------
 
 
 async def lines(world: GuardWorld, purpose: str = "billing") -> tuple[dict[str, Line], Counter[str]]:
@@ -433,7 +434,7 @@ async def test_what_an_officer_ordered_is_no_readers_business_and_shows_in_no_co
     assert await lines(world) == before
 
 
-# --- a person's own copy ------------------------------------------------------------------------------------------------
+# --- a person's own copy ----------------------------------------------------------------------------------------------
 
 
 async def given(world: GuardWorld, jti: str, who: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whoever can write to `calllog.legs` and `calllog.held` and has no key: readers pass everything over, count it, and say nothing of it."""
+"""Who can write to `calllog.legs` and `calllog.held` without a key: readers skip it, count it, say nothing of it."""
 
 import json
 import random
@@ -68,6 +68,7 @@ def forged(dice: random.Random, key: bytes, value: bytes) -> tuple[bytes | None,
     return key, b".".join([b64(json.dumps(header).encode()), *parts[1:]])
 
 
+@pytest.mark.slow
 async def test_thousands_of_forged_records_change_no_line_and_end_no_reader(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,7 +106,7 @@ async def test_thousands_of_forged_records_change_no_line_and_end_no_reader(
 
 
 async def test_a_forged_month_turns_no_ratchet(tmp_path: Path) -> None:
-    """A header costs nothing to forge; eight thousand years of a ratchet would cost the reader a second, and memory for each."""
+    """A header costs nothing to forge; 8,000 years of a ratchet would cost the reader a second, and memory each."""
     world = await GuardWorld(tmp_path, BOTH).start()
     await world.call("c1", "bob")
     await world.run()

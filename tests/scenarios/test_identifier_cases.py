@@ -1,8 +1,8 @@
 """
-Whatever counts as one person is erased as one, whatever does not is never touched: by dice, a hundred people and a hundred strangers at a time.
+What counts as one person is erased as one, all else is never touched: by dice, 100 people and 100 strangers at a time.
 
-`make properties` runs 20,000 cases; here a few hundred. People, forms and strangers come from `id_forms.py`, which knows nothing of the
-rules. After each hundred every byte that is stored is looked through.
+`make properties` runs 20,000 cases; here a few hundred. People, forms, strangers come from `id_forms.py`, without the
+rules. After each hundred every stored byte is looked through.
 """
 
 import codecs
@@ -76,6 +76,7 @@ def everything(world: GuardWorld) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("number", range(CASES // TOGETHER))
+@pytest.mark.slow
 async def test_whatever_is_one_person_is_erased_as_one_and_nobody_else_is_touched(tmp_path: Path, number: int) -> None:
     rng = random.Random(number)  # noqa: S311 - dice, not secrets
     world, cast, calls = await GuardWorld(tmp_path).start(), list(pairs(rng)), list[list[str]]()

@@ -1,4 +1,4 @@
-"""What fails once in the middle of a keeper's work is done again, and what nobody of ours wrote ends no keeper: nothing is lost by either."""
+"""What fails once within a keeper's work is done again, and foreign records end no keeper: neither loses anything."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from calllog_guard.workers.keys.people.subject_keys import Keyring
 
 
 async def settled(world: GuardWorld) -> None:
-    """Every worker has had its turns; what must be tried again is, as `Delivery` does it, and everything else is an end of the worker."""
+    """Every worker had its turns; what must be tried again is, as by `Delivery`; everything else ends the worker."""
     for _ in range(30):
         for name in ("protector", "desk", "keeper"):
             try:
@@ -142,7 +142,7 @@ async def test_a_late_copy_of_a_released_hold_goes_although_the_keystore_was_sil
 
 
 async def _tampered(world: GuardWorld) -> None:
-    """The rule of alice's objection is replaced in its record, as compaction leaves it: its entry, whose AAD leaves the rule out, still opens."""
+    """The rule of alice's objection is replaced, as by compaction: its entry (AAD without rule) still opens."""
     name = await pseudonym(world, ALICE)
     place = ("privacy.decisions", partition_of(name, PARTITIONS))
     lane = world.log.records[place]

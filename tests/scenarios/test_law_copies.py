@@ -1,4 +1,4 @@
-"""What law keeps of somebody who was erased belongs to them for every right: found, given, corrected, passed over, named."""
+"""What law keeps of somebody who was erased is theirs for every right: found, given, corrected, passed over, named."""
 
 import asyncio
 import json
@@ -325,7 +325,7 @@ def test_the_later_day_counts() -> None:
     assert both.with_copies(both.copies) == both
 
 
-# --- what the person is told ---------------------------------------------------------------------------------------------
+# --- what the person is told ------------------------------------------------------------------------------------------
 
 BY_LAW = """
 [version.tenant.iocom.purposes.billing]
@@ -382,7 +382,7 @@ async def held(world: GuardWorld, jti: str = "hold-0001", name: str = "claim-17"
 
 
 async def test_a_hold_on_somebody_erased_takes_in_what_law_keeps(tmp_path: Path) -> None:
-    """Art. 17(3)(e): it stays beyond the law's period, as long as the hold stands; and goes with it, but for what law keeps still."""
+    """Art. 17(3)(e): it stays beyond the law's period while the hold stands; then goes, but for what law keeps."""
     world = await erased(tmp_path)
     await held(world)
     case = world.case("hold-0001")

@@ -1,4 +1,4 @@
-"""Whose restriction a lift ends: a backend's its own, an officer's any; several stand at once, each with its origin (Art. 18)."""
+"""Whose restriction a lift ends: a backend's its own, an officer's any; several stand, with origins (Art. 18)."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -172,7 +172,7 @@ async def test_a_backend_that_took_another_key_goes_on_where_the_first_left_off(
 
 
 async def test_what_a_key_will_be_or_has_become_says_nothing_of_what_it_was_when_it_asked(tmp_path: Path) -> None:
-    """A version that waits makes no officer of a backend today, and an officer's key that becomes a backend's gives no restriction away."""
+    """A waiting version makes no backend an officer today; an officer's key turned backend's ends no restriction."""
     world = await world_of(tmp_path)
     await ask(world, "restrict-1", "restrict", key="officer-1")
     first = POLICY + FRAUD + TOLD

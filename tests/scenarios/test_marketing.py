@@ -1,4 +1,4 @@
-"""Objections to direct marketing are absolute (GDPR Art. 21(2) and (3)): granted at once, never put to anybody, refused by nobody."""
+"""Objections to direct marketing are absolute (GDPR Art. 21(2) and (3)): granted at once, never asked or refused."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which epochs must stay: those that open a case or a decision which is not done, and none that a record merely names."""
+"""Which epochs must stay: those that open a case or an undone decision, none that a record merely names."""
 
 from pathlib import Path
 from types import SimpleNamespace

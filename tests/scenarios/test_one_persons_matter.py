@@ -26,7 +26,7 @@ BAD = DAMAGES["its seal"]
 
 
 async def settled(world: GuardWorld) -> None:
-    """Every worker has had its turns; what must be tried again is, as `Delivery` does it, and everything else is an end of the worker."""
+    """Every worker had its turns; what must be tried again is, as by `Delivery`; everything else ends the worker."""
     for _ in range(30):
         for name in ("protector", "desk", "keeper"):
             try:
@@ -37,7 +37,7 @@ async def settled(world: GuardWorld) -> None:
         await world.acknowledge()
 
 
-# --- one bad entry holds up the whole desk -------------------------------------------------------------------------------
+# --- one bad entry holds up the whole desk ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["access", "portability", "restrict", "object"])
@@ -75,7 +75,7 @@ async def test_desk_person_entry_after_a_change_of_rules_holds_up_nobody_else(tm
 
 
 async def test_desk_same_entry_of_one_held_person_holds_up_nobody_elses_erasure(tmp_path: Path) -> None:
-    """holds._widened reads the `same` entries of everybody under any hold: one that does not open stops every request."""
+    """holds._widened reads the `same` entries of all under any hold: one that does not open stops every request."""
     world = await filled(tmp_path)
     await world.hold("hold-0001", "claim", ALICE)
     await world.run()
@@ -88,11 +88,11 @@ async def test_desk_same_entry_of_one_held_person_holds_up_nobody_elses_erasure(
     assert "fenced" in stages(world, "erase-001")
 
 
-# --- what waits ends in a MessageError, which nobody expects in `idle` ---------------------------------------------------
+# --- what waits ends in a MessageError, which nobody expects in `idle` ------------------------------------------------
 
 
 async def test_desk_hold_that_waits_and_is_released_stops_no_desk(tmp_path: Path) -> None:
-    """WaitingCases._tried catches ParkedError alone: HoldReleasedError leaves idle, and the desk halts, at every start."""
+    """WaitingCases._tried catches ParkedError alone: HoldReleasedError leaves idle, the desk halts, every start."""
     world = await filled(tmp_path)
     await spoiled(world)
     await world.hold("hold-0001", "claim", ALICE)
@@ -128,7 +128,7 @@ REVIEW = POLICY.replace('on_objection = "grant"', 'on_objection = "review"')
 
 
 async def test_desk_one_objection_that_does_not_open_holds_up_no_other(tmp_path: Path) -> None:
-    """decide._considered opens every other objection: CaseStateError of one is a dead letter of another's act, then a halt."""
+    """decide._considered opens every other objection: CaseStateError of one is another act's dead letter, a halt."""
     world = await GuardWorld(tmp_path, REVIEW).start()
     for who in (ALICE, BOB):
         await world.call("c1" + who, who)
@@ -203,7 +203,7 @@ async def test_a_release_that_names_somebody_whose_entry_is_bad_holds_up_nobody(
     assert world.case("free-0001").decided
 
 
-# --- acts are lost in silence --------------------------------------------------------------------------------------------
+# --- acts are lost in silence -----------------------------------------------------------------------------------------
 
 
 async def _reviewed_case(tmp_path: Path, kind: str = "erase") -> GuardWorld:
@@ -219,7 +219,7 @@ async def _reviewed_case(tmp_path: Path, kind: str = "erase") -> GuardWorld:
 
 
 async def test_desk_an_extension_is_never_lost_in_silence(tmp_path: Path) -> None:
-    """acts._applied: ParkedError of `remember` leaves before the case is saved; desk._acted swallows it, and the act is gone."""
+    """acts._applied: ParkedError of `remember` leaves before the save; desk._acted swallows it, and the act is gone."""
     world = await _reviewed_case(tmp_path, "restrict")
     case = world.case("case-0001").case
     await world.ask(
@@ -232,7 +232,7 @@ async def test_desk_an_extension_is_never_lost_in_silence(tmp_path: Path) -> Non
 
 
 async def test_desk_the_reasons_of_a_refusal_are_not_lost(tmp_path: Path) -> None:
-    """acts._refused: `remember` raises ParkedError after the case is saved as refused: the refusal ends without its reasons."""
+    """acts._refused: `remember` raises ParkedError after the refused case is saved: the refusal lacks reasons."""
     world = await _reviewed_case(tmp_path, "restrict")
     await world.ask(
         "refuse-01",
@@ -261,7 +261,11 @@ async def test_desk_the_reasons_of_a_refusal_are_not_lost(tmp_path: Path) -> Non
 
 
 async def test_protector_one_lost_entry_to_which_another_leads_holds_up_nobody(tmp_path: Path) -> None:
-    """homes.join says KeystoreSilentError of an entry that is lost: the whole unit is retried for ever (naming: `found` catches EntryUnreadableError alone)."""
+    """
+    homes.join says KeystoreSilentError of an entry that is lost: the whole unit is retried for ever.
+
+    Naming: `found` catches EntryUnreadableError alone.
+    """
     world = CarryWorld(tmp_path)
     await world.start()
     await world.call("c1", "ALICE@example.org")

@@ -1,4 +1,4 @@
-"""Orders of holds have a topic of their own, which no backend may read; secret cases of an earlier release are moved there."""
+"""Orders of holds have a topic of their own, which no backend may read; older secret cases move there."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +129,7 @@ def _output(record: Arrival) -> Output:
 
 
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.slow
 async def test_the_desk_dies_at_each_write_of_an_order(tmp_path: Path, *, after: bool) -> None:
     at, more = 0, True
     while more:
@@ -144,7 +145,7 @@ async def test_the_desk_dies_at_each_write_of_an_order(tmp_path: Path, *, after:
     assert at > 10
 
 
-# --- an installation of the release before -------------------------------------------------------------------------------
+# --- an installation of the release before ----------------------------------------------------------------------------
 
 
 async def of_before(folder: Path) -> GuardWorld:
@@ -246,8 +247,9 @@ def test_an_installation_of_the_first_release_lacks_no_topic() -> None:
 
 @pytest.mark.parametrize("kind", ["access", "portability", "restrict", "object", "rectify"])
 @pytest.mark.parametrize("after", [False, True])
-async def test_what_comes_first_by_the_other_topic_leaves_no_case_open(tmp_path: Path, kind: str, after: bool) -> None:  # noqa: FBT001 - drawn
-    """A desk dies between naming a decision and writing it; when it is back an officer's erasure is read before the request."""
+@pytest.mark.slow
+async def test_what_comes_first_by_the_other_topic_leaves_no_case_open(tmp_path: Path, kind: str, after: bool) -> None:  # noqa: FBT001
+    """A desk dies between naming a decision and writing it; then an officer's erasure is read before the request."""
     more: dict[str, dict[str, Any]] = {
         "access": {"reply_key": REPLY},
         "portability": {"reply_key": REPLY},

@@ -123,6 +123,7 @@ HARMS: dict[str, Callable[[GuardWorld], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.slow
 async def test_one_bad_entry_holds_up_its_own_person_alone(tmp_path: Path, harm: str) -> None:
     """Fifty neighbours are in the same unit; her part waits, sealed, and comes once the entry is mended."""
     world = await known(tmp_path)
@@ -252,6 +253,7 @@ async def test_who_returns_by_a_call_that_waits_comes_back_as_somebody_new(tmp_p
     assert await pseudonym(world, ALICE) != before
 
 
+@pytest.mark.slow
 async def test_so_many_people_at_once_are_no_single_peoples_matter(tmp_path: Path) -> None:
     """Perhaps half a keystore was restored: the unit waits, nothing is written, nothing parked."""
     world = await GuardWorld(tmp_path).start()
@@ -427,7 +429,7 @@ async def test_doctor_can_tell_what_waits_why_and_since_when(tmp_path: Path) -> 
 
 
 async def test_a_clock_that_was_ahead_does_not_let_the_topic_forget_what_waits(tmp_path: Path) -> None:
-    """Who takes the partition over counts from when the record came: it becomes a dead letter before its topic forgets it."""
+    """Its next owner counts from when the record came: it is a dead letter before its topic forgets it."""
     world = await known(tmp_path)
     await missing(world)
     await world.restart()

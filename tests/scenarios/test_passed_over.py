@@ -1,4 +1,4 @@
-"""What a command cannot read, of files and of records, hides nothing else, and is told: no clean bill, and no end with a fault of ours."""
+"""Files and records that a command cannot read hide nothing else, and are told: no clean bill, no fault of ours."""
 
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -33,7 +33,8 @@ from calllog_guard.settings import Settings
 
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
 DEAD: dict[str, Any] = {
-    "v": 1, "topic": "t", "partition": 0, "offset": 0, "reason": "x", "at_pointer": "", "kid": "k", "jwe": "x", "at": MOMENT,
+    "v": 1, "topic": "t", "partition": 0, "offset": 0, "reason": "x", "at_pointer": "", "kid": "k", "jwe": "x",
+    "at": MOMENT,
 }  # fmt: skip
 LETTER = encode(Dead(**DEAD))
 GOOD = Arrival("calllog.dead", 0, 9, None, LETTER)

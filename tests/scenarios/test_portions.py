@@ -1,4 +1,4 @@
-"""What is decided about hundreds of thousands of legs is carried out in portions: units come in between, and a crash at any write."""
+"""A decision about hundreds of thousands of legs goes in portions: units come in between, and a crash at any write."""
 
 import json
 from pathlib import Path
@@ -92,6 +92,7 @@ def named(world: GuardWorld) -> dict[bytes, set[str]]:
 @pytest.mark.usefixtures("small")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["erase", "erase a range", "access", "hold", "release"])
+@pytest.mark.slow
 async def test_killed_at_any_write_a_decision_in_portions_ends_as_if_nothing_had_happened(
     tmp_path: Path, kind: str
 ) -> None:
@@ -133,7 +134,7 @@ async def test_units_and_other_peoples_decisions_come_in_between(tmp_path: Path)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("kind", ["erase", "erase a range", "object"])
 async def test_a_leg_that_comes_in_between_is_not_left_behind(tmp_path: Path, kind: str) -> None:
-    """It arrives behind the barrier, before the decision is a standing rule, and under a key that was looked at already."""
+    """It arrives behind the barrier, before the decision is a standing rule, under a key already looked at."""
     world = await busy(tmp_path)
     name = await pseudonym(world, ALICE)
     own = sorted(key for key in world.legs() if key.startswith(name.encode()))

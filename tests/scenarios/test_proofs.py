@@ -1,4 +1,4 @@
-"""What a worker of ours wrote is told from what anybody else wrote in its place: forged records are passed over and counted, no more."""
+"""Our workers' records are told from others' in their place: forged records are passed over and counted, no more."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def lying(output: Output, at: datetime = AT, *, senders: bool = False, **moved: 
     return (sent if senders else arrival)(place, 7, to_ms(at), output.key, output.value, output.headers)
 
 
-# --- the proof ----------------------------------------------------------------------------------------------------------
+# --- the proof --------------------------------------------------------------------------------------------------------
 
 
 def test_a_record_is_known_where_it_lies_and_by_its_role() -> None:
@@ -91,7 +91,7 @@ def test_a_later_form_halts_only_if_it_is_proven() -> None:
         Proofs({}).read(lying(CASE), DESK, later)
 
 
-# --- cases --------------------------------------------------------------------------------------------------------------
+# --- cases ------------------------------------------------------------------------------------------------------------
 
 
 async def refused(world: DeskWorld) -> Output:
@@ -195,7 +195,7 @@ async def test_a_later_release_of_ours_halts_the_desk(tmp_path: Path) -> None:
 
 
 async def test_cases_of_the_first_release_go_on_after_the_upgrade_and_none_is_added(tmp_path: Path) -> None:
-    """They bear no proof, and nobody can date a record back; what claims a count without a proof was never written by any desk."""
+    """They bear no proof, and no record can be dated back; a count without a proof was never written by any desk."""
     world = await GuardWorld(tmp_path, forms=1).start()
     await world.ask("waits-001", "erase", CANARY, identity="unverified")
     await world.run()
@@ -233,7 +233,7 @@ def test_the_mark_of_an_upgrade_never_moves(tmp_path: Path) -> None:
     assert new.vault.proofs(TENANT).until is None
 
 
-# --- outcomes and decisions ---------------------------------------------------------------------------------------------
+# --- outcomes and decisions -------------------------------------------------------------------------------------------
 
 
 async def test_a_forged_later_version_of_an_outcome_halts_nobody(tmp_path: Path) -> None:
@@ -281,7 +281,8 @@ async def test_a_forged_decision_erases_nobody_whose_epoch_is_gone(tmp_path: Pat
     kept = [each for each in ledger(world)[true.partition] if each.key == (true.key or b"") + DONE]
     if not kept:  # the desk carries a restriction out; a keeper may have said that it is done
         outcome = Outcome(
-            tenant=TENANT, case=decision.case, decision=decision.decision, stage="traced", partition=true.partition, legs=0,
+            tenant=TENANT, case=decision.case, decision=decision.decision, stage="traced", partition=true.partition,
+            legs=0,
             barrier=0, up_to=0, by="keeper", at=AT,
         )  # fmt: skip
         place = (true.key or b"") + DONE
@@ -330,7 +331,7 @@ async def test_an_auditor_reads_on_past_a_forged_later_version(tmp_path: Path) -
     assert (await audited(log, tmp_path))[0] == ["rewritten", "absent", "gone"]
 
 
-# --- what keepers count -------------------------------------------------------------------------------------------------
+# --- what keepers count -----------------------------------------------------------------------------------------------
 
 
 async def test_a_forged_mark_keeps_no_month_from_being_told(tmp_path: Path) -> None:
@@ -349,7 +350,7 @@ async def test_a_forged_mark_keeps_no_month_from_being_told(tmp_path: Path) -> N
     assert world.counts[Counters.unreadable["unproven"]] > 0
 
 
-# --- whose ledger it is -------------------------------------------------------------------------------------------------
+# --- whose ledger it is -----------------------------------------------------------------------------------------------
 
 MINE = Anchor(guard="A" * 22, tenant="iocom", legs="calllog.legs")
 THEIRS = Anchor(guard="B" * 21 + "A", tenant="other", legs="calllog.legs")
@@ -404,7 +405,7 @@ def msgspec_replace(means: Any, **changes: Any) -> Any:
     return replace(means, **changes)
 
 
-# --- the keystore's counter ---------------------------------------------------------------------------------------------
+# --- the keystore's counter -------------------------------------------------------------------------------------------
 
 
 async def test_a_counter_that_leaps_is_an_alarm_and_no_action(tmp_path: Path) -> None:

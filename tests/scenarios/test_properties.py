@@ -1,8 +1,8 @@
 """
 Random policies, requests, times and crashes: at no moment does a reader get what it may not, judged by `oracle.py`.
 
-`make properties` runs 5,000 sequences of 50 steps, and shortens what fails; here a few hundred short ones, and what fails is shown
-as it came (PROPERTY_SHORTEN=1 shortens it, which takes minutes).
+`make properties` runs 5,000 sequences of 50 steps, and shortens failures; here a few hundred short ones; they show
+as they came (PROPERTY_SHORTEN=1 shortens them, which takes minutes).
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from guard_world import PARTITIONS, START, TENANT, Crash, GuardWorld
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -238,7 +239,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 3))
     def keystore_is_restored(self, back: int) -> None:
-        """From a copy that is older than it; or such a copy is made. Who was minted since is lost, with what they decided."""
+        """From a copy older than it; or such a copy is made. People minted since and their wishes are lost."""
         keystore = self.world.keystore
         if not back or back > len(self.copies):
             self.copies.append(dict(keystore.entries))
@@ -276,7 +277,7 @@ class Promises(RuleBasedStateMachine):
             self.oracle.sealed(now, certain=done)
 
     async def let_stand(self) -> int:
-        """An officer lets stand what was asked of whom nobody knew, and whoever must be told before was told; how many cases that were."""
+        """An officer lets requests about unknown people stand; who must be told before is told; how many cases."""
         found = [case for case in self.world.book if case.waits_for == "officer" and "unfound" in case.stages]
         for case in found:
             await self.world.ask(self.name(), "approve", key="officer-1", case=case.case)
@@ -363,7 +364,7 @@ class Promises(RuleBasedStateMachine):
                     assert (person, name) in shown, (purpose, leg, list(self.oracle.states(person)))
 
 
-TestPromises = Promises.TestCase
+TestPromises = pytest.mark.slow(Promises.TestCase)
 TestPromises.settings = settings(
     max_examples=SEQUENCES,
     stateful_step_count=STEPS,

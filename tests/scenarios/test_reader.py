@@ -11,7 +11,6 @@ import pytest
 from metrics_page import page_of
 from reading_world import TENANT, World
 
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryWriter
 from calllog_guard.core.calls.view import FIELDS, Put
 from calllog_guard.core.codec import Access, decode
@@ -28,7 +27,6 @@ from calllog_guard.errors import (
     StateRefusedError,
 )
 from calllog_guard.metrics import Counters
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 ACCESSES = msgspec.json.Decoder(Access)
 
@@ -53,6 +51,15 @@ async def test_a_purpose_sees_its_fields_alone(world: World) -> None:
     assert (lines[0].role, lines[0].duration_s, lines[0].started_at) == ("host", 1870, "2026-11-20T10:00:00Z")
     expected = world.vault.pepper(TENANT).person_for("billing", world.lookup("alice"))
     assert lines[0].person == expected
+
+
+async def test_of_several_revisions_the_newest_is_shown(world: World) -> None:
+    """Whatever the order in which they lie, before a keeper has looked at them; a leg without a revision is the oldest."""
+    for revision, role in ((3, "callee"), (5, "host"), (None, "guest"), (4, "caller")):
+        await world.leg("carol", "c2", v=2, role=role, revision=revision)
+    lines = [line for line in await world.all(world.reading("service")) if isinstance(line, Put)]
+    assert [line.role for line in lines if line.subject == "carol"] == ["host"]
+    assert len(lines) == 3
 
 
 async def test_a_call_is_shown_by_its_reference_whatever_form_its_leg_has(world: World) -> None:
@@ -83,9 +90,7 @@ async def test_an_access_says_which_records_were_opened_and_no_others(world: Wor
     await world.all(world.reading("billing"))
     opened = {key[:22].decode() for keys in which(world).values() for key in keys}
     assert opened == {await world.name("alice")}, "bob was no host, and carol's leg is no bill"
-    for path in (world.folder / "kms").rglob("*profile*"):
-        path.unlink()
-    world.vault = Vault(LocalKms(world.folder / "kms"), FileRing(world.folder / "kms"))
+    world.vault = world.wrapped.without("profile")
     before = len(world.accesses())
     await world.all(world.reading("billing"))
     assert not any(b"which" in (output.value or b"") for output in world.accesses()[before:])

@@ -91,6 +91,10 @@ async def carried_out(world: GuardWorld, kind: str, *subjects: str) -> list[str]
         subjects = ()
     if kind == "lift":
         await world.ask("rest-0001", "restrict", *subjects)
+    if verb in {"same_as", "not_same_as"}:
+        subjects = (*subjects, "bob")
+    if verb == "not_same_as":
+        await world.ask("same-0001", "same_as", *subjects)
     await world.ask("asked-001", verb, *subjects, **more)
     await world.run()
     officer = "officer-2" if kind == "disclose" else "officer-1"

@@ -262,6 +262,7 @@ async def test_an_access_that_does_not_say_which_records_it_opened_counts(world:
 
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.slow
 async def test_wherever_a_process_dies_those_are_told_and_no_others(
     tmp_path: Path, *, after: bool, rebuild: bool
 ) -> None:
@@ -386,8 +387,9 @@ async def test_what_a_keeper_said_before_it_died_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["restrict", "object", "withdraw"])
+@pytest.mark.slow
 async def test_who_reads_until_the_flag_is_raised_is_told(tmp_path: Path, kind: str) -> None:
-    """A desk dies after it has written a decision and before it has raised its flag; the keeper is awake, and so is a reader."""
+    """A desk dies after writing a decision and before raising its flag; the keeper is awake, and so is a reader."""
     more, word = KINDS[kind]
     read = 0
     for at in range(1, 20):

@@ -1,4 +1,4 @@
-"""A refused request has a voice back: its requester reads why, in nobody else's place, and nothing of what was asked."""
+"""A refused request has a voice back: its requester reads why, in nobody else's place, nothing of what was asked."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Workers of this release go on, on fakes, where a released one was stopped: what was pending is finished, and rights are served."""
+"""Workers of this release go on where an earlier one was stopped: pending work is finished, and rights are served."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -85,7 +85,7 @@ async def test_what_the_keeper_has_not_read_yet_stays_as_the_desk_has_set_it(
 async def test_who_is_lost_with_a_restored_keystore_comes_back_restricted_if_they_had_spoken_against_us(
     tmp_path: Path, asked: list[tuple[str, dict[str, Any]]], *, restricted: bool
 ) -> None:
-    """What they objected to is sealed under a key that the backup does not have: nothing may be used until they are asked again."""
+    """Their objection is sealed under a key the backup does not have: nothing is used until they are asked again."""
     world = await GuardWorld(tmp_path, POLICY + CONSENT).start()
     backup = dict(world.keystore.entries)
     await world.call("c1", "bob", "alice")

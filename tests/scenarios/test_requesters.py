@@ -1,4 +1,4 @@
-"""A `jti` is its requester's: nobody blocks or repeats another's request by using it first, and what the first release has goes on."""
+"""A `jti` is its requester's: nobody blocks or repeats another's request by using it first; old ones go on."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One person is erased, shown and held as one, whichever form of the identifier a call, a request or a file has; others never."""
+"""One person is erased, shown and held as one, whichever form a call, request or file has; others never."""
 
 import gc
 import json
@@ -6,13 +6,11 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
-from guard_world import TENANT, GuardWorld
+from guard_world import GuardWorld
 
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.identity.rules import AS_WRITTEN
 from calllog_guard.core.records import Output
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 PAIRS = {
     "the case of an address": ("Carol@Example.org", "carol@example.org"),
@@ -75,7 +73,7 @@ async def test_an_erasure_never_touches_whoever_is_somebody_else(
 async def test_one_person_twice_in_a_call_is_told_by_the_form_that_counts(world: GuardWorld) -> None:
     await world.call("c1", "Carol@example.org", "carol@EXAMPLE.org")
     await world.run()
-    assert (world.dead(), world.legs()) == (["duplicate_party"], {})
+    assert (world.dead(), len(world.legs())) == (["duplicate_party"], 1)
 
 
 async def test_a_party_is_removed_under_any_form(world: GuardWorld) -> None:
@@ -116,13 +114,11 @@ async def test_two_forms_in_one_request_are_one_person_once(world: GuardWorld) -
 
 async def test_what_the_policy_says_of_case_changes_nothing_for_a_tenant(tmp_path: Path) -> None:
     """Whoever was stored in mixed case was not found any more once a policy had begun to lower-case."""
-    vault = Vault(LocalKms(tmp_path / "kms"), FileRing(tmp_path / "kms"))
-    vault.create_tenant(TENANT, (AS_WRITTEN,))
     from guard_world import POLICY  # noqa: PLC0415
 
     later = POLICY.replace('regime = "uk"', 'regime = "uk"\nlowercase_email = true')
     world = await GuardWorld(
-        tmp_path, POLICY + later.replace("2020-01-01", "2026-11-26").replace("First.", "Later.")
+        tmp_path, POLICY + later.replace("2020-01-01", "2026-11-26").replace("First.", "Later."), rules=(AS_WRITTEN,)
     ).start()
     await world.call("c1", "Carol@Example.org")
     await world.run()

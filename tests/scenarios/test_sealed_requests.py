@@ -1,4 +1,4 @@
-"""Requests sealed to the desk's key: opened by the one key that is named, judged as if they had come bare, no reason but one when not."""
+"""Requests sealed to the desk's key: opened by the named key, judged as if bare, with one reason only when not."""
 
 import json
 from collections.abc import Callable
@@ -132,6 +132,7 @@ def test_rubbish_in_five_parts_raises_only_our_error(parts: list[bytes]) -> None
         lambda each: st.dictionaries(st.sampled_from(list(HEADER)), each),
     )
 )
+@pytest.mark.slow
 def test_rubbish_in_the_header_raises_only_our_error(wild: Any) -> None:
     change = wild if isinstance(wild, dict) else {"epk": wild}
     with pytest.raises(RequestRefusedError, match="does_not_open"):

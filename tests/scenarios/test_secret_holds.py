@@ -1,10 +1,11 @@
-"""Whoever is under a secret hold gets the same answers, in the same steps, as whoever is not: a thousand pairs, field by field."""
+"""People under a secret hold get the same answers, in the same steps, as others: a thousand pairs, field by field."""
 
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from guard_world import TENANT, GuardWorld
 from sizes import size
@@ -40,7 +41,7 @@ def calls(n: int) -> int:
 
 
 class Twin:
-    """A world in which a thousand people are under a secret hold, and a thousand others are not, or the other way round."""
+    """A world in which a thousand people are under a secret hold, and a thousand are not, or the other way round."""
 
     def __init__(self, world: GuardWorld, held: str, other: str) -> None:
         self.world, self._held, self._other = world, held, other
@@ -95,8 +96,9 @@ async def twins(folder: Path, pairs: int) -> tuple[Twin, Twin]:
     return held, free
 
 
+@pytest.mark.slow
 async def test_a_thousand_pairs_cannot_be_told_apart(tmp_path: Path) -> None:
-    """Every field of every answer, every length, and how often the keystore and the log were asked until it was given."""
+    """Every field of every answer, every length, and how often keystore and log were asked until it was given."""
     held, free = await twins(tmp_path, PAIRS)
     for n in range(PAIRS):
         for kind in asks(n):

@@ -1,7 +1,7 @@
 """
 Whatever a role may read by the table of rights is the same with a secret hold on everybody and with none.
 
-Two worlds are told the same stories, with people who return after an erasure, requests of every type and disclosures; in one of
+Two worlds get the same stories, with returns after an erasure, requests of every type and disclosures; in one of
 them everybody is under a secret hold, some of which are released, or ordered twice. PAIRS says how many stories.
 """
 
@@ -234,10 +234,11 @@ async def told(folder: Path, *, held: bool) -> Told:
     return found
 
 
+@pytest.mark.slow
 async def test_nothing_that_anybody_may_read_tells_of_a_secret_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys, sizes, counts, offsets, times and every field in clear; how soon what was asked for was done; the figures."""
+    """Keys, sizes, counts, offsets, times and every field in clear; how soon requests were done; the figures."""
     for module in (guard_world, downstream):  # in which partition somebody lies is random
         monkeypatch.setattr(module, "PARTITIONS", 1)
     for module in (work, sweeper):  # how much is done in a turn is this machine's business

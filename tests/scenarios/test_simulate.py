@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from simulate import FIRST, SECOND, simulate, thinned
 
 from calllog_guard.cli.demo import made_calls
 
 
+@pytest.mark.slow
 def test_two_policies_a_year_apart_leave_each_day_what_the_oracle_counts(tmp_path: Path) -> None:
     calls = tmp_path / "calls.csv"
     made_calls(calls)

@@ -1,4 +1,4 @@
-"""A desk that was paused while another took its place: what it wakes up to write is not written, and where it is, it does not win."""
+"""A desk that was paused while another took its place: its late writes are not made, and do not win."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,7 +140,7 @@ async def test_whoever_knows_that_it_has_no_cases_needs_no_tenure(tmp_path: Path
     assert world.reasons() == ["not_a_jws"]
 
 
-# --- the number ---------------------------------------------------------------------------------------------------------
+# --- the number -------------------------------------------------------------------------------------------------------
 
 
 async def test_each_tenure_has_a_higher_number_and_ends_the_one_before() -> None:
@@ -205,7 +205,7 @@ async def test_a_keystore_that_is_older_than_the_log_begins_above_it(tmp_path: P
     assert world.case("waits-001").tenure == 5
 
 
-# --- the order of what holds --------------------------------------------------------------------------------------------
+# --- the order of what holds ------------------------------------------------------------------------------------------
 
 
 def decision(kind: Any, letter: str, tenure: int, case: str = "B") -> Decision:

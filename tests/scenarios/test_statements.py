@@ -107,6 +107,7 @@ async def test_a_secret_hold_moves_no_byte_of_a_statement(tmp_path: Path) -> Non
 @pytest.mark.parametrize("moment", [datetime(2026, 11, 30, 9, tzinfo=UTC), OVER], ids=["sweep", "close"])
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.slow
 async def test_wherever_a_process_dies_nothing_is_counted_twice_or_not_at_all(
     tmp_path: Path, moment: datetime, *, after: bool, rebuild: bool
 ) -> None:
@@ -296,6 +297,7 @@ class Oracle:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 async def test_thirty_days_of_traffic_are_accounted_for_to_the_last_leg(tmp_path: Path, seed: int) -> None:
     """Alive, expired by which rule, erased by which case, held for whom."""
     chance = random.Random(seed)  # noqa: S311 - a test's traffic

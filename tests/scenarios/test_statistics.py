@@ -22,7 +22,7 @@ from calllog_guard.workers.keeper.expiry.statistics import Statistician
 ANONYMOUS = POLICY.replace('number = 3\nbasis = "legitimate_interests"\nkeep = "P60D"', "KEPT").replace(
     "KEPT", 'number = 3\nbasis = "legitimate_interests"\nkeep = "P100D"\nthen = "anonymise"'
 )
-"""Guests' legs lapse after 100 days, by a purpose that says anonymise; hosts' after six years, by one that says delete."""
+"""Guests' legs lapse after 100 days, by a purpose with anonymise; hosts' after six years, by one with delete."""
 DECEMBER = datetime(2026, 12, 1, 1, tzinfo=UTC)
 
 
@@ -121,6 +121,7 @@ async def test_a_rebuilt_index_counts_nothing_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.slow
 async def test_a_crash_at_any_write_counts_each_leg_once_and_tells_each_cell_once(
     tmp_path: Path, *, after: bool, rebuild: bool
 ) -> None:
@@ -141,6 +142,7 @@ async def test_a_crash_at_any_write_counts_each_leg_once_and_tells_each_cell_onc
 
 
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.slow
 async def test_a_crash_while_publishing_tells_each_cell_once_and_the_same(tmp_path: Path, *, after: bool) -> None:
     number = 0
     while True:
@@ -211,11 +213,12 @@ async def test_whose_flags_say_restricted_waits_although_the_ledger_is_behind(tm
     assert (guests(world), world.counts[Counters.legs_counted]) == (1, 10)
 
 
+@pytest.mark.slow
 async def test_publishing_and_erasure_tell_nothing_about_one_person(tmp_path: Path) -> None:
     """
-    Differencing: whoever has every state of the topic, and knows who was erased when, can subtract nothing but whole cells.
+    Differencing: whoever has every state of the topic and knows who was erased when can subtract only whole cells.
 
-    The same calls in worlds that differ in order, in crashes and in one erasure: once counted, all tell the same bytes, each cell
+    The same calls in worlds that differ in order, crashes and one erasure: all tell the same bytes, each cell
     once; and later erasures change none of them.
     """
     seen: set[str] = set()

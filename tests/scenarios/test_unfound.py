@@ -1,4 +1,4 @@
-"""Nothing is certified as something: what nobody is known for, or nothing was found for, an officer decides, and nobody else hears of."""
+"""Nothing is certified as something: without a known person or a find an officer decides, and nobody else hears."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -165,6 +165,7 @@ async def test_a_choice_that_nobody_weighs_needs_no_officer(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("kind", ["rectify", "restrict", "object"])
+@pytest.mark.slow
 async def test_killed_at_any_write_it_waits_for_the_officer_once(tmp_path: Path, kind: str) -> None:
     who = "alice" if kind == "rectify" else NOBODY
     for at in range(1, 80, EACH_WRITE):
@@ -297,7 +298,7 @@ async def test_who_is_known_by_held_copies_alone_is_not_said_to_be_corrected(wor
 async def test_a_restriction_that_an_officer_lets_stand_keeps_legs_from_being_swept(
     tmp_path: Path, *, rebuild: bool
 ) -> None:
-    """The end of the officer's consideration is a lift of the same case: it ends what was before it, not what the officer decided."""
+    """The end of the officer's consideration is a lift of the same case: it ends what preceded it, not the decision."""
     world = await GuardWorld(tmp_path).start()
     await world.ask("restrict-1", "restrict", "a@example.org", ground="accuracy")
     await world.run()

@@ -1,4 +1,4 @@
-"""What was asked about somebody whose person entry cannot be used waits by itself; erasures look for them in the log."""
+"""What was asked about somebody whose person entry cannot be used waits alone; erasures look for them in the log."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -132,7 +132,7 @@ async def test_who_cannot_be_looked_for_is_nobody_only_when_every_key_opens(tmp_
 
 
 async def test_an_entry_of_nobody_becomes_gone_in_no_earlier_generation(tmp_path: Path) -> None:
-    """Bytes that somebody wrote under the lookup of a person who never was here: the erasure ends, and the fence stands."""
+    """Bytes under the lookup of a person who never was here: the erasure ends, and the fence stands."""
     world = await filled(tmp_path)
     nobody = "nobody@example.org"
     world.keystore.entries[person_key(TENANT, lookup(world, nobody))] = b"junk"

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_notices import in_clear, reply_key
 
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.core.answers.about import OwnRequest
 from calllog_guard.core.answers.parts import PARTS
 from calllog_guard.core.answers.whole import whole
@@ -24,7 +23,6 @@ from calllog_guard.core.crypto.subject_secrets import IdentitySecret
 from calllog_guard.core.decisions.decision import case_id
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.errors import RecordError
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 ALICE, BOB = IdentitySecret(b"\x01" * 32), IdentitySecret(b"\x02" * 32)
 CASE, OTHER = "A" * 22, "B" * 21 + "A"
@@ -182,9 +180,7 @@ async def test_a_case_says_as_much_of_who_is_known_as_of_who_is_not(world: DeskW
 async def test_a_tenant_of_the_first_release_gets_no_new_fields(tmp_path: Path) -> None:
     """A desk of that release beside it would refuse the case."""
     world = DeskWorld(tmp_path)
-    for path in (tmp_path / "kms").rglob("*profile*"):
-        path.unlink()
-    world.vault = Vault(LocalKms(tmp_path / "kms"), FileRing(tmp_path / "kms"))
+    world.vault = world.wrapped.without("profile")
     await world.start()
     await world.ask("restrict-1", CANARY, type="restrict")
     await world.ask("object-001", CANARY, type="object", purposes=["fraud"])

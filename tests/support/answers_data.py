@@ -1,4 +1,4 @@
-"""An answer as a person gets it, and a disclosure: values that tests and anybody who wants to look at the pages share."""
+"""An answer as a person gets it, and a disclosure: values shared by tests and by anybody looking at the pages."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,8 @@ controller = "IO Com Ltd, 1 Example Street, London EC1A 1AA"
 contact = "privacy@iocom.example"
 data_protection_officer = "Dr Ada Byron, dpo@iocom.example"
 stored_in = "London, United Kingdom"
-transfers = [{ to = "Ledger Inc.", country = "Canada", safeguard = "standard contractual clauses (Art. 46(2)(c)); ask us for a copy" }]
+transfers = [{ to = "Ledger Inc.", country = "Canada", \
+safeguard = "standard contractual clauses (Art. 46(2)(c)); ask us for a copy" }]
 allowed_hosts = ["*.london.example.net"]
 [version.tenant.iocom.recipients.ledger]
 title = "Ledger Inc., who sends our invoices"
@@ -116,7 +117,8 @@ def known() -> Known:
                 Reason(
                     of="refused",
                     at=day(7, 20),
-                    text="Without these measurements we cannot keep calls audible for you or for the people you speak to.",
+                    text="Without these measurements we cannot keep calls audible for you or for the people you speak "
+                    "to.",
                 ),
             ),
         ),
@@ -179,7 +181,12 @@ def about(folder: Path) -> About:
 def legs(many: int, subject: str = "alice@example.org") -> tuple[ExportedLeg, ...]:
     """Calls, the oldest first."""
     found: list[ExportedLeg] = []
-    kinds = (("video", "host", "answered"), ("audio", "callee", "missed"), ("audio", "caller", "answered"), ("screen", "guest", "answered"))  # fmt: skip
+    kinds = (
+        ("video", "host", "answered"),
+        ("audio", "callee", "missed"),
+        ("audio", "caller", "answered"),
+        ("screen", "guest", "answered"),
+    )
     for number in range(many):
         kind, role, outcome = kinds[number % 4]
         start = NOW - timedelta(hours=31 * (many - number), minutes=7 * number)

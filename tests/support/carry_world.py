@@ -5,22 +5,18 @@ from pathlib import Path
 
 from guard_world import POLICY, TENANT, GuardWorld
 
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.rules import AS_WRITTEN, DEFAULT
 from calllog_guard.workers.keys.identity_change import Carried, CarryOver, IdentityChangeNeeds
 from calllog_guard.workers.keys.people.homes import Homes
 from calllog_guard.workers.keys.people.naming import Naming
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 
 class CarryWorld(GuardWorld):
     """See above; `rules` are those that the tenant was made with."""
 
     def __init__(self, folder: Path, rules: tuple[str, ...] = (AS_WRITTEN,), policy: str = POLICY) -> None:
-        vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
-        vault.create_tenant(TENANT, rules)
-        super().__init__(folder, policy)
+        super().__init__(folder, policy, rules=rules)
 
     async def know(self, rules: tuple[str, ...] = DEFAULT) -> None:
         """Let other rules be in force; nobody is carried over yet."""

@@ -1,8 +1,8 @@
 """
 The dates of `clock_table.csv` worked out a second time, without the code, its libraries or its way of counting.
 
-Days are numbers, walked one by one; months, weekdays, summer time and holidays are written down here. The policy's and the
-law's dates in the table were typed in by reasoning with a calendar (`why`); this is the check on them, and where the 28-day
+Days are numbers, walked one by one; months, weekdays, summer time, holidays are written here. The policy's and the
+law's dates in the table were typed in by reasoning with a calendar (`why`); this checks them, and is where the 28-day
 alarm and the last day to extend come from. `python clock_by_hand.py` writes the table with what it finds.
 """
 

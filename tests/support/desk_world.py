@@ -1,4 +1,4 @@
-"""A desk on the fakes: a log in a list, a keystore in memory, a clock set by hand; its process dies where a test wants it to."""
+"""A desk on the fakes: a log in a list, a keystore in memory, a set clock; its process dies where tests say."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from wrapped import Wrapped
 
 from calllog_guard.adapters.disk.policy_file import load_policy
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.adapters.memory.log import MemoryLog
 from calllog_guard.core.cases.case import CASES, Case
@@ -35,7 +35,6 @@ from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
 from calllog_guard.workers.runtime.dead_letters import DeadLetters, OperatorKey
 
@@ -128,7 +127,8 @@ class DeskWorld:
         self.policy = load_policy(folder / "policy.toml")
         self.settings = Settings(partitions=4, state_dir=str(folder), **settings)
         self.at, self.writer, self.keystore = START, DyingWriter(), MemoryKeystore()
-        self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
+        self.wrapped = Wrapped()
+        self.vault = self.wrapped.vault()
         self.vault.create_tenant(TENANT)
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
@@ -175,7 +175,8 @@ class DeskWorld:
         told = [
             key.vouched(
                 Outcome(
-                    tenant=TENANT, case=case.case, decision=each, stage=stage, partition=0, legs=legs, barrier=0, up_to=0,
+                    tenant=TENANT, case=case.case, decision=each, stage=stage, partition=0, legs=legs, barrier=0,
+                    up_to=0,
                     by="keeper", at=self.at,
                 ),
                 TO_DESK,
@@ -219,6 +220,11 @@ class DeskWorld:
 
     async def ask(self, jti: str, *subjects: str, by: str = "backend-1", **more: Any) -> None:
         """Send a request; it is handled at once."""
+        self.send(jti, *subjects, by=by, **more)
+        await self.again()
+
+    def send(self, jti: str, *subjects: str, by: str = "backend-1", **more: Any) -> None:
+        """A request that the desk has not read yet."""
         now = int(self.at.timestamp())
         self.names[jti] = request_name(by, jti, self.vault.profile(TENANT).forms)
         content = {
@@ -236,7 +242,6 @@ class DeskWorld:
         }
         token = sign((self.folder / f"{by}.pem").read_bytes(), by, msgspec.json.encode(content)).encode()
         self.asked.append(Arrival("privacy.requests", 0, len(self.asked), b"iocom", token, now * 1000))
-        await self.again()
 
     async def again(self) -> None:
         """Handle the last request, for the first time or once more."""
@@ -247,7 +252,7 @@ class DeskWorld:
         await self.traced()
 
     async def traced(self) -> None:
-        """Keepers say where records had gone, of every decision of which they have not said it yet: `readers` have opened them."""
+        """Keepers say where records had gone, of every decision not yet told: `readers` have opened them."""
         for case in list(self.book) if self.readers is not None else ():
             for name, trace in (case.traces or {}).items():
                 if trace.given is msgspec.UNSET:

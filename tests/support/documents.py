@@ -1,4 +1,4 @@
-"""README and docs/ as one text: in which page a table stands is no matter of the tests that compare it with the code."""
+"""README and docs/ as one text: a table's page does not matter to tests that compare it with code."""
 
 from pathlib import Path
 from typing import Final

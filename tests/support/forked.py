@@ -1,7 +1,7 @@
 """
-Workers as forks of one process that has imported everything: to start an interpreter for each takes most of a second of CPU.
+Workers as forks of one process that has imported everything: an interpreter for each takes most of a second of CPU.
 
-A fork is a process of its own, with its own environment, log and signals: it may be frozen, killed and told to crash. Run as a
+A fork is a process of its own, with its own environment, log, signals: it may be frozen, killed, crashed. Run as a
 program, this file is the process that forks: a line of JSON in, a process id out.
 """
 

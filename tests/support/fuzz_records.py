@@ -1,4 +1,4 @@
-"""Records as anybody may send them: key, value, headers, times, sizes and compression by dice, each with what must become of it."""
+"""Records as anybody may send them: key, value, headers, times, sizes, compression by dice, each with its outcome."""
 
 import json
 import random
@@ -79,7 +79,7 @@ class Dice:
     """Sequences of batches, repeatable by their seed."""
 
     def __init__(self, seed: int, good: Good, *, bombs: float = 0.0) -> None:
-        self._dice, self._good, self._bombs, self._number = random.Random(seed), good, bombs, 0  # noqa: S311 - repeatable
+        self._dice, self._good, self._bombs, self._number = random.Random(seed), good, bombs, 0  # noqa: S311 - seeded
         self._before: list[bytes] = []
 
     def batches(self, many: int) -> list[tuple[list[Sent], str]]:

@@ -1,4 +1,4 @@
-"""Protector, desk and keeper in one process, on the fakes: a log, a keystore and indexes in memory, a clock set by hand."""
+"""Protector, desk and keeper in one process, on the fakes: log, keystore and indexes in memory, a clock set by hand."""
 
 import json
 from collections import Counter
@@ -12,9 +12,9 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from wrapped import Wrapped
 
 from calllog_guard.adapters.disk.policy_file import load_policy
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore
 from calllog_guard.adapters.memory.log import MemoryIndex, MemoryLog, MemoryRows
 from calllog_guard.core.cases.case import Case
@@ -24,6 +24,7 @@ from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.jose import sign, verify
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import CallId, Tenant
+from calllog_guard.core.identity.rules import DEFAULT
 from calllog_guard.core.profile import FORMS, profile_name
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import Arrival
@@ -42,7 +43,6 @@ from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.rotation import epoch_of
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure, TenureWriter
 from calllog_guard.workers.protector.leg_writer import Sealer
 from calllog_guard.workers.protector.parking import Parking
@@ -212,25 +212,33 @@ def write_keys(folder: Path) -> None:
 
 
 class GuardWorld:
-    """One tenant's installation in memory; with `gateway` whoever must be told before is told at once, as `backend` says."""
+    """A tenant's installation in memory; with `gateway` people due to be told are told at once, as `backend` says."""
 
     backend, gateway = "backend-1", True
     acknowledged: set[str]
 
-    def __init__(self, folder: Path, policy: str = POLICY, *, forms: int = FORMS, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: str = POLICY,
+        *,
+        forms: int = FORMS,
+        rules: tuple[str, ...] = DEFAULT,
+        **settings: Any,
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         write_keys(folder)
         (folder / "policy.toml").write_text(policy)
         self.policy = load_policy(folder / "policy.toml")
-        self.settings = Settings(partitions=PARTITIONS, event_late_days=4000, state_dir=str(folder), **settings)
+        self.settings = Settings(partitions=PARTITIONS, event_late_days=400, state_dir=str(folder), **settings)
         self.clock, self.fuse = Hand(), Fuse()
         self.log, self.keystore = FusedLog(self.clock, self.fuse), FusedKeystore(self.fuse)
-        self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
-        self.vault.create_tenant(TENANT)
+        self.wrapped = Wrapped()
+        self.vault = self.wrapped.vault()
+        self.vault.create_tenant(TENANT, rules)
         if forms < FORMS:  # as an earlier release made it
-            (folder / "kms" / "ring" / profile_name(TENANT, 1)).unlink()
-            self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
+            self.vault = self.wrapped.without(profile_name(TENANT, 1))
         self.vault.create_epoch(epoch_of(START))
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: epoch_of(START).encode()}
         self.counts: Counter[CounterMetric] = Counter()
@@ -443,7 +451,8 @@ class GuardWorld:
         every = {partition: [each.offset for each in lane] for partition, lane in lanes.items() if lane}
         for partition, offsets in (every if places is None else places).items():
             access = Access(
-                v=1, actor=actor, purpose="billing", case=None, topic="calllog.legs", partition=partition, from_=min(offsets),
+                v=1, actor=actor, purpose="billing", case=None, topic="calllog.legs", partition=partition,
+                from_=min(offsets),
                 to=max(offsets), opened=len(offsets), refused={}, at=self.clock.at,
                 which=pack(offsets, min(offsets)) if which else msgspec.UNSET,
             )  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
-_VOID = frozenset({"meta", "br"})
+_VOID = frozenset({"meta", "br", "link", "input"})
 _NEVER = frozenset(
     {"script", "link", "img", "iframe", "object", "embed", "form", "use", "image", "base", "video", "audio"}
 )

@@ -1,8 +1,8 @@
 """
 People, and every way in which one person's identifier comes: made up here without a line of the code under test.
 
-A `Human` is known under one identifier; `form` gives it as some program, keyboard or file would write it, `stranger` somebody else's
-whose identifier is as near as can be.
+A `Human` is known under one identifier; `form` gives it as a program, keyboard or file writes it, `stranger` another's
+identifier as near as can be.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Runs a command of ours in this process: a new interpreter takes most of a second, and few tests are about a process."""
+"""Runs a command of ours in this process: an interpreter takes most of a second; few tests are about a process."""
 
 import gc
 import logging
@@ -28,7 +28,7 @@ class Done(NamedTuple):
 
 @contextmanager
 def _undone() -> Iterator[None]:
-    """What a command does to its process ends with the block: hooks, loggers, and connections that it leaves to its end."""
+    """What a command does to its process ends with the block: hooks, loggers, connections left to its end."""
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", *LIBRARIES)}
     handlers, raises = root.handlers[:], logging.raiseExceptions

@@ -94,7 +94,7 @@ def _holds(plaintext: bytes, token: str) -> dict[str, Any]:
 
 
 def _sealed_request() -> dict[str, str]:
-    """A request sealed to the desk's key, put together by hand (RFC 7518, 4.6 and appendix C), as the library draws at random."""
+    """A request sealed to the desk's key, made by hand (RFC 7518, 4.6 and appendix C), as libraries draw at random."""
     seed, mine = b"\x08" * 32, X25519PrivateKey.from_private_bytes(b"\x09" * 32)
     _, public = desk_pem(seed)
     epk = {"kty": "OKP", "crv": "X25519", "x": b64(mine.public_key().public_bytes_raw()).decode()}

@@ -9,7 +9,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from calllog_guard.core.audit.accesses import ActorKey, place_of
-from calllog_guard.core.calls.leg import renewed
+from calllog_guard.core.calls.event import CallEvent, Party
+from calllog_guard.core.calls.leg import leg_texts, removal_text, renewed
 from calllog_guard.core.calls.parked import Parked, WaitingPart, parked_key, seal_parked
 from calllog_guard.core.cases import case_owner as whose
 from calllog_guard.core.cases.case import Case, Trace
@@ -17,17 +18,30 @@ from calllog_guard.core.cases.case_owner import Reason
 from calllog_guard.core.codec import BEAT, Access, Beat, encode
 from calllog_guard.core.crypto.entries import Keys, Person, Rest, seal_keys, seal_person
 from calllog_guard.core.crypto.held_envelope import HeldHeader, HoldSecret
-from calllog_guard.core.crypto.jose import signer_public
+from calllog_guard.core.crypto.jose import sealing_public, signer_public
 from calllog_guard.core.crypto.law_copy import KeptCopies, KeptCopy, seal_kept
-from calllog_guard.core.crypto.leg_envelope import LegHeader, seal_leg
-from calllog_guard.core.crypto.same_person import Same, seal_same
-from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Pepper, Secret, link_at, month_from
+from calllog_guard.core.crypto.leg_envelope import LegHeader, leg_head, seal_leg
+from calllog_guard.core.crypto.same_person import Linked, Same, Sameness, seal_same
+from calllog_guard.core.crypto.subject_secrets import CallKey, IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.decisions.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
-from calllog_guard.core.identifiers import CallId, DecisionId, EpochName, HoldId, SubjectId, Tenant, b64, id_text
+from calllog_guard.core.identifiers import (
+    CallId,
+    DecisionId,
+    EpochName,
+    HoldId,
+    SubjectId,
+    Tenant,
+    b64,
+    id_text,
+    made_up_id,
+)
 from calllog_guard.core.profile import TenantProfile, digest, packed, profile_name
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.removals import STATED_KEY, Marked, Removed, key_of
+from calllog_guard.core.sessions.moment import MomentEnvelope, NamingKey, moment_of
+from calllog_guard.core.sources.notification import Notification
+from calllog_guard.core.stream.letters import MOMENTS, LetterKey
 from calllog_guard.core.stream.proofs import AUDIT, vouched
 from calllog_guard.workers.keys.restore_guard import guard_entry
 from calllog_guard.workers.keys.tenants.tenure import entry_of
@@ -35,8 +49,9 @@ from calllog_guard.workers.keys.tenants.tenure import entry_of
 TENANT, EPOCH, AT = Tenant("iocom"), EpochName("2026-W48"), datetime(2026, 11, 24, 9, tzinfo=UTC)
 NONCE = bytes(range(12))
 LEG = (
-    '{"call":"call-1","role":"host","joined_at":"2026-11-24T09:00:00Z","left_at":"2026-11-24T09:31:10.250Z","kind":"video",'
-    '"outcome":"answered","started_at":"2026-11-24T09:00:00Z","ended_at":"2026-11-24T09:31:10.250Z","parties":2,"subject":"a"}'
+    '{"call":"call-1","role":"host","joined_at":"2026-11-24T09:00:00Z","left_at":"2026-11-24T09:31:10.250Z",'
+    '"kind":"video","outcome":"answered","started_at":"2026-11-24T09:00:00Z","ended_at":"2026-11-24T09:31:10.250Z",'
+    '"parties":2,"subject":"a"}'
 )
 
 
@@ -75,7 +90,7 @@ def _case(identity: IdentitySecret) -> dict[str, Any]:
 
 
 def _legs(identity: IdentitySecret, link: Link) -> dict[str, Any]:
-    """A leg that names its call by reference, its copy under a hold, and what leads from the call's id to the reference."""
+    """A leg that names its call by reference, its copy under a hold, and what leads from call id to reference."""
     calls = Pepper(b"\x04" * 32).call_key()
     plaintext, version = renewed(LEG.encode(), 1, calls)
     shown: dict[str, Any] = {
@@ -94,11 +109,40 @@ def _legs(identity: IdentitySecret, link: Link) -> dict[str, Any]:
     return {
         "call_key": calls.expose().hex(),
         "call_reference": calls.reference(CallId("call-1")),
+        "guest_ids": [
+            calls.guest(CallId("call-1"), told)
+            for told in (("session", "s-1"), ("place", "0", "alice@example.org", "bob@example.org"))
+        ],
+        "made_up_id": made_up_id(["2026-11-24T09:00:00+00:00", "alice@example.org", "bob@example.org", "60"]),
         "leg_plaintext": plaintext.decode(),
         "leg_key": data_key.expose().hex(),
         "leg": seal_leg(header, plaintext, data_key, NONCE).decode(),
         "copy_key": key.expose().hex(),
         "copy": seal_leg(held, plaintext, key, NONCE).decode(),
+        **_sessions(identity, calls),
+    }
+
+
+def _sessions(identity: IdentitySecret, calls: CallKey) -> dict[str, Any]:
+    """The legs of a person who is in an open call twice, beside 20,000 others, and their names."""
+    parties = tuple(Party(id="alice@example.org", role="host", session=name) for name in ("s-1", "s-2"))
+    event = CallEvent(
+        tenant=TENANT, call_id="call-1", kind="video", outcome="answered", started_at=AT, parties=parties,
+        party_count=20_001
+    )  # fmt: skip
+    names = [identity.token_key().token(CallId("call-1"), party.session or "") for party in parties]
+    return {
+        "revised_token": identity.token_key().revised(names[0], CallId("call-1"), "s-1", 7),
+        "revised_plaintext": leg_texts(msgspec.structs.replace(event, revision=7), calls)[0].decode(),
+        "revised_header": "".join(leg_head("2026-11-01", TENANT, "calllog.legs", 2, revised=True)),
+        "revision_removes": removal_text(
+            msgspec.structs.replace(event, revision=8), "alice@example.org", "s-1", calls
+        ).decode(),
+        "session_tokens": names,
+        "estimated_plaintext": leg_texts(
+            msgspec.structs.replace(event, parties=(msgspec.structs.replace(parties[0], estimated=True),)), calls
+        )[0].decode(),
+        "session_plaintexts": [text.decode() for text in leg_texts(event, calls)],
     }
 
 
@@ -116,9 +160,10 @@ def _heartbeat() -> dict[str, Any]:
 
 
 def _access() -> dict[str, Any]:
-    """An access that its actor has signed, in partition 0 of the topic of the installation whose id is sixteen sixes."""
+    """An access that its actor signed, in partition 0 of the topic of the installation whose id is sixteen sixes."""
     access = Access(
-        v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=7, from_=100, to=612, opened=3,
+        v=1, actor="billing-1", purpose="billing", case=None, topic="calllog.legs", partition=7, from_=100, to=612,
+        opened=3,
         refused={"restricted": 2}, at=AT, which="eNpjYPzPDAACCAEE", read=id_text(b"\x10" * 16),
     )  # fmt: skip
     key = ActorKey(Ed25519PrivateKey.from_private_bytes(b"\x0f" * 32))
@@ -127,6 +172,20 @@ def _access() -> dict[str, Any]:
         "access": key.vouched(access, place).decode(),
         "access_place": place.decode(),
         "access_key": key.public.hex(),
+    }
+
+
+def _moment() -> dict[str, Any]:
+    """A join, sealed to the week's key 7; its name, and that of its session."""
+    names, seed = NamingKey(b"\x11" * 32), b"\x12" * 32
+    told = Notification("joined", "call-1", AT, "alice@example.org", "s-1", "host", "video")
+    name = names.call(TENANT, "zoom", "call-1")
+    envelope = MomentEnvelope.to_seal(LetterKey(7, sealing_public(seed), AT, MOMENTS), b"\x13" * 32)
+    return {
+        "moment_name": name,
+        "moment_session": names.session(TENANT, "zoom", "call-1", "s-1"),
+        "moment_plaintext": encode(moment_of("zoom", told)).decode(),
+        "moment": envelope.seal(TENANT, name, moment_of("zoom", told), NONCE).hex(),
     }
 
 
@@ -191,7 +250,8 @@ def vectors() -> dict[str, Any]:
         at=AT,
     )
     traced = Outcome(
-        tenant=TENANT, case=told.case, decision=told.decision, stage="traced", partition=7, legs=42, barrier=10, up_to=12,
+        tenant=TENANT, case=told.case, decision=told.decision, stage="traced", partition=7, legs=42, barrier=10,
+        up_to=12,
         by="keeper", at=AT, readers=("billing-1",), disclosures=(told.case,), unsure="lost",
     )  # fmt: skip
     removed = Removed(
@@ -238,10 +298,15 @@ def vectors() -> dict[str, Any]:
             Person(generation=0, pseudonym=None, home=lookup, epoch=EPOCH), b"place", key, NONCE, 2
         ).hex(),
         "same": seal_same(Same().with_rule(lookup), EPOCH, b"place", key, NONCE).hex(),
+        "same_named": seal_same(
+            Same().with_links([Linked(who=lookup, generation=1 << 40)]), EPOCH, b"place", key, NONCE
+        ).hex(),
+        "sameness": encode(Sameness(groups=((Linked(who=lookup, generation=1 << 40),),))).decode(),
         "kept": seal_kept(
             KeptCopies(copies=(KeptCopy(partition=3, purpose=2, until="2032-11-25"),)), EPOCH, b"place", key, NONCE
         ).hex(),
         "guard": guard_entry(b"\x06" * 16, 1 << 40, 3).hex(),
+        **_moment(),
         **_heartbeat(),
         **_access(),
         "parked": encode(sealed).decode(),

@@ -1,7 +1,7 @@
 """
-Who may be shown what, told a second time: no code of ours, one person and one leg at a time, by the words of the policy.
+Who may be shown what, told a second time: no code of ours, one person and leg at a time, by the words of the policy.
 
-What was asked is a list of wishes in their order; how many of them have been carried out is known as a range (a worker may have died
+What was asked is an ordered list of wishes; how many were carried out is known as a range (a worker may have died
 over one of them), and a leg may be shown if any number in that range allows it.
 """
 
@@ -232,12 +232,14 @@ def policy_text(laws: list[tuple[date, Law]], then: dict[str, Any]) -> str:
     parts = []
     for first, law in laws:
         parts.append(
-            f'[[version]]\neffective = {first}\nchange = "x"\n[version.tenant.iocom]\nregime = "uk"\nevents = ["calllog.events"]\n'
+            f'[[version]]\neffective = {first}\nchange = "x"\n'
+            '[version.tenant.iocom]\nregime = "uk"\nevents = ["calllog.events"]\n'
             "erasures_per_hour = 100000\nobjections_per_hour = 100000\nchanges_per_hour = 100000\n"
         )
         for name, keep in law.items():
             parts.append(
-                f'[version.tenant.iocom.purposes.{name}]\nnumber = {NUMBERS[name]}\nbasis = "{bases[name]}"\nkeep = "{keep}"\n'
+                f"[version.tenant.iocom.purposes.{name}]\nnumber = {NUMBERS[name]}\n"
+                f'basis = "{bases[name]}"\nkeep = "{keep}"\n'
                 f'then = "{then[name]}"\nshows = ["call", "subject", "role"]\n'
             )
             if name == "quality":

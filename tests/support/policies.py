@@ -35,7 +35,7 @@ keep = "P90D"
 
 
 def write_keys(directory: Path) -> None:
-    """Keys of two officers and a backend (Ed25519; the seeds are the names' first letters), and of a recipient (X25519)."""
+    """Keys of two officers and a backend (Ed25519; seeds: the names' first letters), and of a recipient (X25519)."""
     plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     spki = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for number, name in enumerate(("officer-1", "officer-2", "backend-1"), 1):

@@ -1,4 +1,4 @@
-"""Batches of Kafka made by hand: header names that are no text, lengths that lie, any compression, checksums that hold or not."""
+"""Batches of Kafka made by hand: non-text header names, lying lengths, any compression, checksums right or wrong."""
 
 import gzip
 import struct
@@ -64,7 +64,7 @@ def batch(records: Sequence[Raw], codec: str = "none", *, base: int = 0, more: b
 
     Args:
         more: Bytes behind the last record, before compression.
-        head: `attributes` to be set beside the codec's; `count` and `last` where they lie; `body`, already packed, in place of all.
+        head: `attributes` to be set beside the codec's; `count` and `last` if they lie; packed `body` in place of all.
 
     """
     first = records[0].at_ms if records else 0

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wrapped import Wrapped
+
 from calllog_guard.adapters.disk.policy_file import load_policy
-from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryLogReader, MemoryWriter
 from calllog_guard.adapters.sqlite_cursor import SqliteCursor
 from calllog_guard.core.calls.view import Line, Put, Remove, Reset
@@ -23,7 +24,6 @@ from calllog_guard.settings import Settings
 from calllog_guard.workers.keys.key_cache import CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.restore_guard import guard_entry
-from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.reader.follower import Following, Pace
 from calllog_guard.workers.reader.follower_position import Trail, no_ids
 from calllog_guard.workers.reader.once import snapshot
@@ -45,7 +45,8 @@ events = ["calllog.events"]
 number = 1
 basis = "contract"
 keep = "P90D"
-shows = ["role", "started_at", "duration_s", "kind", "outcome", "parties", "subject", "call", "joined_at", "left_at", "ended_at"]
+shows = ["role", "started_at", "duration_s", "kind", "outcome", "parties", "subject", "call", \
+"joined_at", "left_at", "ended_at"]
 [version.tenant.iocom.purposes.billing]
 number = 2
 basis = "legal_duty"
@@ -99,7 +100,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.clock, self.keystore, self.log = folder, Hand(), MemoryKeystore(), MemoryWriter()
-        self.vault = Vault(LocalKms(folder / "kms"), FileRing(folder / "kms"))
+        self.wrapped = Wrapped()
+        self.vault = self.wrapped.vault()
         self.vault.create_tenant(TENANT)
         self.vault.create_epoch("2026-W48")  # type: ignore[arg-type]
         self.keystore.entries |= {GUARD_KEY: guard_entry(self.vault.guard_id()), EPOCH_KEY: b"2026-W48"}
@@ -155,12 +157,15 @@ class World:
         """Append a leg as a protector does; its record key."""
         person, lookup = await self.person(who), self.lookup(who)
         opened = (await self.ring.open({lookup: person}))[0][lookup]
-        token = opened.token_key.token(CallId(call))
+        token, revision = opened.token_key.token(CallId(call)), changes.get("revision")
+        if revision is not None:
+            token = opened.token_key.revised(token, CallId(call), "", revision)
         day, role, kind = changes.get("day", "2026-11-20"), changes.get("role", "host"), changes.get("kind", "video")
         text = (
             f'{{"call":"{call}","role":"{role}","joined_at":null,"left_at":null,"kind":"{kind}","outcome":"answered",'
-            f'"started_at":"{day}T10:00:00Z","ended_at":"{day}T10:31:10Z","parties":2,"subject":"{who}"}}'
+            f'"started_at":"{day}T10:00:00Z","ended_at":"{day}T10:31:10Z","parties":2,"subject":"{who}"'
         )
+        text += "}" if revision is None else f',"revision":{revision}}}'
         header = LegHeader(
             v=changes.get("v", 1),
             kid=opened.pseudonym,

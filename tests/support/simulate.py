@@ -1,8 +1,8 @@
 """
-`make simulate`: two policies a year apart, a simulated clock over call data, and an oracle that counts who must be alive.
+`make simulate`: two policies a year apart, a simulated clock over call data, an oracle that counts who must be alive.
 
-Ours: events decoded, purposes put on each leg as the protector does, the keeper's index on disk, the keeper's sweep each day.
-The oracle: one leg at a time, `dateutil` for the periods, no code of ours. Both tell for each day how many legs are alive.
+Ours: events decoded, purposes put on each leg as the protector does, the keeper's index on disk, its sweep each day.
+The oracle: one leg at a time, `dateutil` for the periods, no code of ours. Both tell for each day the legs alive.
 """
 
 import argparse  # noqa: TID251 - a script beside the tests
@@ -26,7 +26,8 @@ from calllog_guard.adapters.rocksdb.index import RocksIndex
 from calllog_guard.cli._options import COLUMNS
 from calllog_guard.cli.demo import made_calls
 from calllog_guard.core.calls.csv_rows import columns_of
-from calllog_guard.core.calls.event import Limits, read_event
+from calllog_guard.core.calls.event import Limits
+from calllog_guard.core.calls.reading import read_event
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import DEFAULT
@@ -215,7 +216,7 @@ def simulate(calls: Path, directory: Path, days: int = 540) -> Result:
     Run both sides.
 
     Args:
-        calls: CSV as for `emit`; laid from FIRST on, drawn out over `days`, so that the second law comes in their midst.
+        calls: CSV as for `emit`; laid from FIRST on, drawn out over `days`, so that the second law comes amid them.
 
     """
     drawn = directory / "drawn.csv"

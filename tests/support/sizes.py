@@ -1,4 +1,4 @@
-"""How large a test is: `make test` takes the usual size, `make test-all` the full one (SIZE=full); a variable of a size's own name wins."""
+"""A test's size: `make test` takes the usual one, `make test-all` the full one (SIZE=full); its own variable wins."""
 
 import os
 from collections.abc import Sequence

@@ -96,7 +96,7 @@ def test_a_number_out_of_its_bounds_is_refused_by_name_found_and_allowed(name: s
 def test_nought_is_taken_where_it_means_something_and_nowhere_else(name: str, kind: type) -> None:
     """Whole sets of values that an operator may have set already: a bound that moves is seen here."""
     del kind
-    zero = {"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "keystore_replicas"}
+    zero = {"trim_behind_s", "aof_rewrite_min_s", "backup_window_days", "event_skew_s", "keystore_replicas"}
     if name in zero:
         assert getattr(from_environment({PREFIX + name.upper(): "0"}), name) == 0
     else:
@@ -159,6 +159,7 @@ def test_a_file_that_a_setting_names_must_be_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\xff binary", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", None]
 )
+@pytest.mark.usefixtures("signals")
 def test_a_worker_refuses_an_operators_key_to_which_nothing_can_be_sealed(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_worker_refuses_an_operators_key_to_which_nothing_can_be_sealed(
     assert "CALLLOG_GUARD_OPERATOR_KEY" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("signals")
 def test_a_keeper_refuses_a_state_folder_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

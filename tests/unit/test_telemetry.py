@@ -1,10 +1,12 @@
-"""Every line that a process logs is ours: JSON with time and role, quoting nothing, and few while something is silent."""
+"""Every line that a process logs is ours: JSON with time and role, quoting nothing, and few during a silence."""
 
 import json
 import subprocess
 import sys
 from datetime import datetime
 from typing import Any
+
+import pytest
 
 from calllog_guard.telemetry import Falling
 
@@ -53,6 +55,7 @@ def lines() -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
+@pytest.mark.slow
 def test_every_line_has_a_time_and_a_role_and_foreign_ones_tell_kind_and_place_alone() -> None:
     found = lines()
     for line in found:
@@ -73,8 +76,9 @@ def test_every_line_has_a_time_and_a_role_and_foreign_ones_tell_kind_and_place_a
     assert all(line["at"].startswith("<string>:") for line in foreign.values())
 
 
+@pytest.mark.slow
 def test_a_line_and_its_end_are_one_write() -> None:
-    """The roles of `worker all` write to one stderr, unbuffered in a container: between two writes comes another's line."""
+    """The roles of `worker all` write to one stderr, unbuffered in a container: lines may fall between two writes."""
     program = """
 import sys
 from calllog_guard import telemetry
@@ -109,6 +113,7 @@ class _Watch:
         return self.at
 
 
+@pytest.mark.slow
 def test_half_an_hour_of_786_lines_a_second_becomes_eight() -> None:
     """0, 10, 30, 70, 150, 310, 630, 1230 s; each says how many were left out before it."""
     watch = _Watch()

@@ -1,7 +1,7 @@
 """
-Edits of `policy.toml` that keep its comments and order: requesters added and taken away, actors given a key and an end of it.
+Edits of `policy.toml` that keep its comments and order: requesters added and removed, actors given a key and its end.
 
-Rules: 1. The edited policy is read as a whole before it takes the old one's place.  2. The version in force and every later one
+Rules: 1. The edited policy is read whole before it replaces the old one.  2. The version in force and all later ones
        are edited; earlier ones are history.
 """
 

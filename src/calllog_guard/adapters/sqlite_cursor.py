@@ -44,8 +44,8 @@ def _own_errors(name: str) -> Iterator[None]:
         yield
     except (sqlite3.Error, msgspec.MsgspecError) as error:
         raise ConfigurationError(
-            f"the cursor {name} cannot be used ({type(error).__name__}: {error}): it is another reader's now, or no cursor; "
-            "name another file, or delete it to begin anew"
+            f"the cursor {name} cannot be used ({type(error).__name__}: {error}): it is another reader's now, or no "
+            "cursor; name another file, or delete it to begin anew"
         ) from None
 
 

@@ -51,7 +51,7 @@ from calllog_guard.workers.runtime.process.pulse import Pulse
 
 _LETTER_LEAST: Final = 512 << 10
 _LETTER_MOST: Final = 12 << 20
-"""Bytes of a payload that a dead letter keeps: every event that may be taken, and never more than `calllog.dead` takes, sealed twice."""
+"""Payload bytes that a dead letter keeps: all of an allowed event, at most what `calllog.dead` takes, sealed twice."""
 
 
 @dataclass
@@ -93,8 +93,8 @@ class AppContext:
             )
         if not named and len(tenants) > 1:
             raise ConfigurationError(
-                f"the policy in force names {len(tenants)} tenants, and a process serves one: set CALLLOG_GUARD_TENANT to one "
-                f"of {', '.join(tenants)}"
+                f"the policy in force names {len(tenants)} tenants, and a process serves one: set CALLLOG_GUARD_TENANT "
+                f"to one of {', '.join(tenants)}"
             )
         return Tenant(named or next(iter(tenants)))
 
@@ -133,7 +133,7 @@ class AppContext:
 
     async def check_partitions(self) -> None:
         """
-        Whether PARTITIONS is what the installation was created with; of an earlier release the restore guard's marks know it.
+        Whether PARTITIONS is what the installation was created with; an earlier release's is in the guard's marks.
 
         Raises:
             ConfigurationError: It is another: what is written by it would lie where nobody looks.
@@ -147,7 +147,8 @@ class AppContext:
                 return
         if made != mine:
             raise ConfigurationError(
-                f"CALLLOG_GUARD_PARTITIONS is {mine}, and this installation was created with {made or 'another count'}: set it "
+                f"CALLLOG_GUARD_PARTITIONS is {mine}, and this installation was created with "
+                f"{made or 'another count'}: set it "
                 "to that, everywhere; it never changes, whatever partitions topics may have got since"
             )
 
@@ -214,7 +215,7 @@ class AppContext:
 
     async def look_back(self) -> None:
         """
-        See whose the ledger is, and the highest heartbeat: a keystore with a lower counter is an older one, also for who has just started.
+        See the ledger's owner and its highest heartbeat: a keystore with a lower counter is older, even after a start.
 
         Both stand beside the policy, too: the ledger tells of holds, and protectors and readers have no right to it.
 
@@ -243,7 +244,7 @@ class AppContext:
         )
 
     def pulse(self, places: Callable[[], Collection[TopicPartition]]) -> tuple[Pulse, KafkaProbe]:
-        """What asks Kafka, and for the leaders of these partitions, and the keystore; not yet started. Both are to be left."""
+        """What asks Kafka, for the leaders of these partitions, and the keystore; not yet started. Leave both."""
         kafka = KafkaProbe(self.settings.kafka, self.options, places)
         asks = {KAFKA: kafka.ask, KEYSTORE: lambda: self.keystore.read([GUARD_KEY])}
         return Pulse(asks, self.settings.silent_s, self.metrics.count), kafka
@@ -254,29 +255,34 @@ class AppContext:
 
     async def letter_keys(self) -> list[str]:
         """
-        Make the week's key of dead letters, and destroy those whose letters are gone; the names of these.
+        Make the week's keys of dead letters and of moments, and destroy those whose records are gone; their names.
 
-        The brokers keep the letters: their time is that of our newest heartbeat, and without one nothing is done. A key is made by the
+        Brokers keep letters: their time is our newest heartbeat's; without it nothing is done. A key is made by the
         later of their clock and ours, and destroyed by the earlier.
         """
-        settings, letters = self.settings, self.vault.letters
+        settings = self.settings
         policy, beats = settings.topic(Topic.POLICY), self.vault.heartbeats(self.tenant)
         found = await self.log.newest(policy, [0], beats.ours)
         if self.vault.profile(self.tenant).forms < LETTERS_FROM or not found:
             return []
         beat, now = from_ms(max(record.timestamp for record in found)), self.clock.now()
-        await asyncio.to_thread(letters.renew, max(beat, now))
-        topic, admin = settings.topic(Topic.DEAD), KafkaTopics(settings, self.options)
+        sealed = {Topic.DEAD: self.vault.letters, Topic.MOMENTS: self.vault.moments}
+        for keys in sealed.values():
+            await asyncio.to_thread(keys.renew, max(beat, now))
+        admin = KafkaTopics(settings, self.options)
         try:
-            kept_ms = (await asyncio.to_thread(admin.kept_ms, [topic])).get(topic)
+            kept_ms = await asyncio.to_thread(admin.kept_ms, [settings.topic(each) for each in sealed])
         finally:
             await asyncio.to_thread(admin.close)
-        if kept_ms is None:  # it keeps them for ever
-            return []
-        kept = max(timedelta(milliseconds=kept_ms), timedelta(days=settings.dead_keep_days))
-        # a worker knows the newer key after a while, its unit ends, and a file of the topic goes a day after its letters have lapsed
+        # a worker learns the newer key, its unit ends, and a topic's file goes a day after its letters have lapsed
         slack = timedelta(seconds=LIFE_S + settings.unit_max_s, days=1)
-        return await asyncio.to_thread(letters.destroy, min(beat, now), kept + slack)
+        gone: list[str] = []
+        for topic, keys in sealed.items():
+            here_ms = kept_ms.get(settings.topic(topic))
+            if here_ms is not None:  # else it keeps them for ever
+                kept = timedelta(milliseconds=max(here_ms, settings.kept_ms(topic) or 0))
+                gone += await asyncio.to_thread(keys.destroy, min(beat, now), kept + slack)
+        return gone
 
     def dead_letters(self) -> DeadLetters:
         """The sealer of dead letters."""
@@ -292,7 +298,7 @@ class AppContext:
             seals = False
         if not seals:
             raise ConfigurationError(f"CALLLOG_GUARD_OPERATOR_KEY: {path} is no X25519 public key in PEM")
-        most = min(max(_LETTER_LEAST, settings.event_max_bytes), _LETTER_MOST)
+        most = min(max(_LETTER_LEAST, settings.event_max_bytes, settings.ingest_body_bytes), _LETTER_MOST)
         kid, topic = path.name.removesuffix(".pem").removesuffix(".pub"), settings.topic(Topic.DEAD)
         week = self.vault.letters.newest
         return DeadLetters(topic, OperatorKey(pem, kid), self.clock, settings.few_partitions, most, week=week)
@@ -324,7 +330,7 @@ def world(settings: Settings) -> AppContext:
         for tenant, table in version.tenant.items():
             for topic in ours & set(table.events):
                 raise ConfigurationError(
-                    f"version {version}, tenant {tenant}: events: {topic} is a topic of this software's own, which would be trimmed "
-                    "as events are: name the backend's"
+                    f"version {version}, tenant {tenant}: events: {topic} is a topic of this software's own, which "
+                    "would be trimmed as events are: name the backend's"
                 )
     return found

@@ -24,11 +24,25 @@ from calllog_guard.core.policy.residency import host_of, outside
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError, RequestRefusedError
 from calllog_guard.metrics import Gauges
-from calllog_guard.settings import ROLES, UNSAFE_KEYSTORE, Settings
+from calllog_guard.settings import PREFIX, ROLES, UNSAFE_KEYSTORE, Settings
 from calllog_guard.workers.runtime.policy_updates import PolicyHooks, PolicySource
 
 _TELLS: Final = "auditor"
 """The role that writes a dead letter for a refused publication; the others log it."""
+
+
+def make_state_dir(settings: Settings) -> None:
+    """
+    Make the folder of what workers keep.
+
+    Raises:
+        ConfigurationError: It cannot be made.
+
+    """
+    try:
+        Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{PREFIX}STATE_DIR cannot be made: {error.strerror}") from None
 
 
 async def _asked(shared: AppContext, ask: Callable[[KafkaTopics], Any]) -> Any:
@@ -102,7 +116,7 @@ async def follow_published(shared: AppContext, *, whole: bool = True) -> Followe
 
 
 def kms_hosts(settings: Settings) -> list[str]:
-    """The host of a remote KMS (`scheme://host:port?…`, or AWS' own of a region, `awskms:region`); a KMS of files has none."""
+    """The host of a remote KMS (`scheme://host:port?…`, or AWS' own, `awskms:region`); a KMS of files has none."""
     address = urlsplit(settings.kms)
     if address.scheme == "local":
         return []
@@ -131,7 +145,7 @@ NO_KEYSTORE: Final = ("Kafka", "KMS")
 
 def check_lawful(shared: AppContext) -> list[str]:
     """
-    Whether no version that is or will be the law says what it should not; what it says, where an earlier release has taken it.
+    Whether no present or future version says what it should not; what it says, where an earlier release has taken it.
 
     Raises:
         ConfigurationError: What no new version may say: where, and what to do.
@@ -164,8 +178,8 @@ async def check_places(
         away = outside(hosts, patterns)
         if away:
             raise ConfigurationError(
-                f"{server} lies outside the policy's allowed_hosts: {', '.join(away)} is none of {', '.join(patterns)}; "
-                "use a server inside, or publish a policy that names this one"
+                f"{server} lies outside the policy's allowed_hosts: {', '.join(away)} is none of "
+                f"{', '.join(patterns)}; use a server inside, or publish a policy that names this one"
             )
     return ", ".join(sorted({host for hosts in found.values() for host in hosts}))
 

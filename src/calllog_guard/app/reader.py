@@ -11,11 +11,11 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Generic, NamedTuple, TypedDict, TypeVar, Unpack
 
 import structlog
 
@@ -34,12 +34,13 @@ from calllog_guard.core.rights.grants import DOMAIN_OF
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, LogRefusedError
 from calllog_guard.metrics import Counters
-from calllog_guard.ports.log import LogReader, Writer
+from calllog_guard.ports.log import LogReader, Record, Writer
 from calllog_guard.settings import PREFIX, Settings, from_environment
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.people.homes import Homes
-from calllog_guard.workers.reader.follower import Following
+from calllog_guard.workers.reader.follower import LAP_S, Following
 from calllog_guard.workers.reader.follower_position import Trail
+from calllog_guard.workers.reader.handed import lines_of
 from calllog_guard.workers.reader.once import snapshot
 from calllog_guard.workers.reader.session import Hand, ReaderContext, Reading
 from calllog_guard.workers.reader.sources import Errand, Kept, People, Source
@@ -48,12 +49,24 @@ from calllog_guard.workers.runtime.retry import answered
 
 log: Final = structlog.get_logger()
 UNPROVEN: Final = (
-    "nobody proves who reads: no actor of tenant {tenant} has a registered key, and whoever may write privacy.access may write accesses "
-    "in any name: calllog-guard key new ACTOR --role actor, then key register"
+    "nobody proves who reads: no actor of tenant {tenant} has a registered key, and whoever may write privacy.access "
+    "may write accesses in any name: calllog-guard key new ACTOR --role actor, then key register"
 )
 _LEAVE_S: Final = 7.0
 Goodbye = Callable[[], Coroutine[Any, Any, None]]
+Handed = Callable[[Sequence[Record]], Awaitable[list[tuple[Record, Line]]]]
 T = TypeVar("T")
+
+
+class Begun(NamedTuple):
+    """An errand under way: what reads its legs and its copies, how it is, and what is left at its end."""
+
+    shared: AppContext
+    reading: Reading
+    kept: Reading
+    health: Health
+    look: Callable[[], Awaitable[None]]
+    goodbyes: list[Goodbye]
 
 
 class Stream(Generic[T]):
@@ -102,25 +115,25 @@ class Reader(Stream[Line]):
     """
     Legs for one purpose, as lines.
 
-    Without `follow`: a `Put` for every leg that the purpose may see now. With it: lines without end that keep a table true;
-    the first is `Reset` unless a cursor is resumed. A line counts as taken when the next one is asked for; with a cursor a
+    Without `follow`: a `Put` for every leg the purpose may see now. With it: endless lines that keep a table true;
+    the first is `Reset` unless a cursor is resumed. A line counts as taken when the next is asked for; with a cursor a
     crash repeats lines and loses none, so apply them by token. Whoever stores many at once iterates over `batches()`.
 
     Args:
-        key: The actor's private key, a PEM file; the setting ACTOR_KEY when None. Needed once the policy registers an actor's key.
+        key: The actor's private key, a PEM file; ACTOR_KEY when None. Needed once the policy has an actor's key.
         case: The case that the access is for, if it is for one; goes on record.
-        partitions: Of `calllog.legs`; all when None. Jobs that share the work take different ones, each with its own cursor.
-        cursor: A file of this reader alone; without one, every start begins anew and the memory grows by about 140 bytes a leg.
+        partitions: Of `calllog.legs`; all when None. Jobs that share the work take different ones, each with a cursor.
+        cursor: A file of this reader alone; without one, every start begins anew, and memory grows by 140 bytes a leg.
         settings: The process' environment when None.
         http: `host:port`, to serve `/health` and `/metrics` on while following; none by default.
         told: Is called with a sentence when the reader waits.
 
     Raises:
-        ConfigurationError: No such purpose, partition or case; a cursor of another purpose; an address that is taken; settings or
+        ConfigurationError: No such purpose, partition or case; another purpose's cursor; an address in use; settings or
             policy are wrong.
-        StateRefusedError: The policy does not, or not any more, let this actor read for this purpose, or whoever reads does not prove to
+        StateRefusedError: The policy does not let this actor read for this purpose, or the reader does not prove to
             be this actor: empty the table. On record, too.
-        KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known and nothing was removed.
+        KeystoreSilentError, KeystoreGuardedError, LogSilentError: Unavailable; nothing is known, nothing was removed.
 
     """
 
@@ -172,14 +185,60 @@ class Reader(Stream[Line]):
                 for line in batch:
                     yield line
 
+    @asynccontextmanager
+    async def handed(self) -> AsyncGenerator[Handed, None]:
+        """
+        For whom another consumer reads the legs: a function that gives a line for each leg of some records, with it.
+
+        The function raises what iterating raises; it waits for what is silent where this reader follows.
+        """
+        async with self._begun() as begun:
+            now = asyncio.get_running_loop().time
+            next_look = now()
+
+            async def lines(records: Sequence[Record]) -> list[tuple[Record, Line]]:
+                nonlocal next_look
+                if now() >= next_look:
+                    await self._answered(begun.shared, begun.look)
+                    next_look = now() + LAP_S
+                found: list[tuple[Record, Line]] = []
+
+                async def ask() -> None:
+                    found[:] = await lines_of(begun.reading, records)
+
+                await self._answered(begun.shared, ask)
+                return found
+
+            yield lines
+
     async def _batches(self) -> AsyncGenerator[list[Line], None]:
-        shared, settings = world(self._settings), self._settings
+        async with self._begun() as begun, AsyncExitStack() as leaves:
+            shared, settings = begun.shared, self._settings
+            log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
+            begun.goodbyes.extend((log.close, held.close))
+            if self._follow:
+                extents = KafkaExtents(settings, shared.options)
+                leaves.push_async_callback(asyncio.to_thread, extents.close)
+                cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
+                leaves.callback(cursor.close)
+                trail = replace(self._trail(log, held, await self._ledger(shared), extents), look=begun.look)
+                followed = Following(begun.reading, begun.kept, trail, cursor, partial(self._waits, shared))
+                begun.health.work = followed
+                made = followed.batches()
+            else:
+                made = snapshot(begun.reading, log, self._partitions, self._told, begun.kept)
+            async with aclosing(made) as batches:
+                async for lines in batches:
+                    yield lines
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncGenerator[Begun, None]:
+        """The errand, let in and on record, with what it reads by; it is left with the block."""
+        shared = world(self._settings)
         shared.vault.domains.own = DOMAIN_OF["reader"]
-        log, held = [KafkaLogReader(settings.kafka, shared.options) for _ in range(2)]
         writer, law = shared.writer(), policy_tail(shared)
-        fresh, extents = asyncio.create_task(shared.vault.keep_fresh()), KafkaExtents(settings, shared.options)
-        cursor: SqliteCursor | None = None
-        goodbyes = [law.stop, writer.stop, log.close, held.close, shared.keystore.close]
+        fresh = asyncio.create_task(shared.vault.keep_fresh())
+        goodbyes = [law.stop, writer.stop, shared.keystore.close]
         try:
             health = await self._shown(shared, goodbyes)
             source = policy_source(shared, "reader", writer, law)
@@ -190,23 +249,10 @@ class Reader(Stream[Line]):
             await reading.entitled()
             if not shared.policy.actors(shared.tenant).must_prove(shared.clock.now()):
                 self._warn(UNPROVEN.format(tenant=shared.tenant))
-            if self._follow:
-                cursor = SqliteCursor(Path(self._cursor) if self._cursor is not None else None)
-                trail = replace(self._trail(log, held, await self._ledger(shared), extents), look=source.look)
-                followed = Following(reading, kept, trail, cursor, partial(self._waits, shared))
-                health.work = followed
-                made = followed.batches()
-            else:
-                made = snapshot(reading, log, self._partitions, self._told, kept)
-            async with aclosing(made) as batches:
-                async for lines in batches:
-                    yield lines
+            yield Begun(shared, reading, kept, health, source.look, goodbyes)
         finally:
             fresh.cancel()
             await asyncio.gather(*(ended(goodbye(), _LEAVE_S) for goodbye in goodbyes))
-            await asyncio.to_thread(extents.close)
-            if cursor is not None:
-                cursor.close()
 
     async def _answered(self, shared: AppContext, ask: Callable[[], Awaitable[object]]) -> None:
         """At its start too a follower waits for what is silent; a plain read does not."""
@@ -222,7 +268,7 @@ class Reader(Stream[Line]):
         pulse, kafka = shared.pulse(list)
         health = Health(pulse)
         if self._http is not None:
-            from calllog_guard.adapters.http.pages import Pages  # noqa: PLC0415 - takes long to load, and most readers serve nothing
+            from calllog_guard.adapters.http.pages import Pages  # noqa: PLC0415 - slow, and most readers serve nothing
 
             pages = Pages("reader", shared.metrics, health)
             goodbyes += [pages.stop, pulse.stop, kafka.close]

@@ -30,16 +30,21 @@ from calllog_guard.core.officers.prolongations import noted as noted_by
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP
 from calllog_guard.core.topics import Topic
-from calllog_guard.errors import EntryCorruptError, EpochUnknownError, MessageError
+from calllog_guard.errors import (
+    ConfigurationError,
+    EntryCorruptError,
+    EpochUnknownError,
+    MessageError,
+)
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.ports.log import Place, TopicPartition
+from calllog_guard.ports.process import Duty
 from calllog_guard.settings import ROLES
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.keys.tenants.tenure import BELIEVED, Tenure, TenureWriter
 from calllog_guard.workers.runtime.beginnings import Beginnings
 from calllog_guard.workers.runtime.clocks import Agree, Clocks
 from calllog_guard.workers.runtime.delivery import Delivery, Role
-from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.reads import Reads, reads_of
 
 if TYPE_CHECKING:
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
 
 _MARKED_SINCE: Final = 2
 """The level of forms from which on no worker of the first release is left, which commits offsets without our mark."""
+_PAIRS_SINCE: Final = 2
+"""The level of forms from which on a person's sessions are legs of their own."""
 
 
 class Links(NamedTuple):
@@ -111,6 +118,13 @@ def _desk(shared: AppContext, context: WorkerContext, links: Links) -> Role:
     return Desk(replace(context, agree=_agree(shared, links, beats)), tenure)
 
 
+def _ingest(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    from calllog_guard.app.ingest import ingest_context, sources_of
+    from calllog_guard.workers.ingest.worker import Ingest
+
+    return Ingest(ingest_context(shared, context, links.writer, sources_of(shared)), links.begins.reads.topics)
+
+
 def _agree(shared: AppContext, links: Links, probe: Callable[[], Awaitable[None]]) -> Agree:
     """What compares this process's clock with those of the brokers to which it writes."""
     found = Clocks(shared.clock, shared.settings.clock_apart_s, probe, shared.metrics.count, shared.metrics.level)
@@ -119,7 +133,7 @@ def _agree(shared: AppContext, links: Links, probe: Callable[[], Awaitable[None]
 
 
 async def _beats(context: WorkerContext, places: Callable[[], list[Place]], role: str = "") -> None:
-    """Write a heartbeat to each place: its broker says when; one of a desk needs no proof, for nobody believes what it says."""
+    """Write a heartbeat to each place: its broker says when; a desk's needs no proof, as nobody believes it."""
     guard = context.ring.guard
     value = encode(Beat(counter=guard.seen, at=context.clock.now()))
     beats = [Output(*place, BEAT, value) for place in places()]
@@ -264,7 +278,7 @@ async def needed_epochs(shared: AppContext) -> dict[str, str]:
 
 
 def _opens(shared: AppContext, case: Case) -> bool:
-    """Whether a sealed part of a case opens with the epoch that it names: whoever writes records keeps no epoch alive."""
+    """Whether a sealed part of a case opens with the epoch it names: whoever writes records keeps no epoch alive."""
     from calllog_guard.core.cases.sealed_case import PartName, open_part
 
     with suppress(EpochUnknownError):
@@ -277,6 +291,35 @@ def _opens(shared: AppContext, case: Case) -> bool:
     return False
 
 
+def _sessions(shared: AppContext, context: WorkerContext, links: Links) -> Role:
+    from calllog_guard.adapters.rocksdb.rows import RocksRows
+    from calllog_guard.workers.keys.tenants.moment_sealing import MomentOpener
+    from calllog_guard.workers.sessions.context import SessionsContext
+    from calllog_guard.workers.sessions.worker import Sessions
+
+    tenant, vault = context.tenant, shared.vault
+    if (forms := vault.profile(tenant).forms) < _PAIRS_SINCE:
+        raise ConfigurationError(
+            f"tenant {tenant} is at level {forms} of stored forms, and sessions of one person need level "
+            f"{_PAIRS_SINCE}: calllog-guard tenant upgrade {tenant}"
+        )
+
+    async def events() -> Place:
+        topic = shared.policy.at(shared.clock.now().date()).tenant[tenant].events[0]
+        return topic, await links.writer.partitions(topic)
+
+    return Sessions(
+        SessionsContext.of(
+            context,
+            names=vault.moment_names(tenant),
+            opener=MomentOpener(tenant, vault.moments.secret, shared.settings.epoch_cache_s),
+            open_rows=RocksRows,
+            id_of=links.begins.id_of,
+            events=events,
+        )
+    )
+
+
 _ROLES: Final[dict[str, Callable[[AppContext, WorkerContext, Links], Role]]] = dict(
-    zip(ROLES, (_protector, _desk, keeper, _auditor), strict=True)
+    zip(ROLES, (_protector, _desk, keeper, _auditor, _ingest, _sessions), strict=True)
 )

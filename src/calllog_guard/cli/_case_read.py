@@ -34,7 +34,7 @@ async def _read(shared: AppContext, name: str, key: Secret | None, found: dict[s
 
 
 async def is_order(shared: AppContext, path: Path, kind: str, case: str | None, *, hold: bool) -> bool:
-    """Whether a request belongs into the topic of orders: an officer's that is about a hold or names one, or about a secret case."""
+    """Whether a request is for the topic of orders: an officer's that names or concerns a hold, or a secret case."""
     if not has_orders(shared) or not is_officer(shared, path):
         return False
     if kind in HOLDS or hold:

@@ -21,12 +21,24 @@ _HEADS = ("case", "type", "state", "waits for", "due", "days left", "last stage"
 
 
 def matched(case: Case) -> str:
-    """Under which identifiers of the request nobody was known, as far as it is known yet; nothing where somebody was under all."""
+    """Under which identifiers of the request nobody was known, as far as known; none where somebody was under all."""
     if not case.unknown:
         return ""
     if case.known:
         return f"nobody under {', '.join(str(place + 1) for place in case.unknown)}"
     return "nobody"
+
+
+def _known(case: Case) -> Iterator[str]:
+    """Under which of its identifiers nobody was known, and how many more people it reached."""
+    if matched(case):
+        yield (
+            f"known      {matched(case)} of its identifiers"
+            if case.known
+            else "known      nobody under its identifiers"
+        )
+    if case.linked:
+        yield f"reached    {case.linked} more under identifiers of the same person, which it does not name"
 
 
 _UNSURE: Final[dict[str, str]] = {
@@ -124,12 +136,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
     lines = [f"{case.case}  {case.type}, {case.state}{waits}"]
     lines.append(f"due        {case.due}{until}; by law {case.law_due or 'not running'}{', extended' * case.extended}")
     lines.append(f"asked by   {case.asked_by}, request {case.jti}" + (f", ticket {case.ticket}" if case.ticket else ""))
-    if matched(case):
-        lines.append(
-            f"known      {matched(case)} of its identifiers"
-            if case.known
-            else "known      nobody under its identifiers"
-        )
+    lines += list(_known(case))
     lines += _asked_of_officers(case)
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
@@ -140,7 +147,9 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
             f"disclosed  to {filed.authority}; {filed.basis}; the person is told {filed.notify.replace('_', ' ')}"
         )
     if case.review_at:
-        lines.append(f"review     {time_text(case.review_at)}: may the person be told? clock --event tell, or not_yet")
+        asked = "may the person be told? clock --event tell, or not_yet"
+        asked = "is the hold still needed?" if case.type == "hold" else asked
+        lines.append(f"review     {time_text(case.review_at)}: {asked}")
     if case.lifts is not msgspec.UNSET:
         lines += [f"lift       of {name}: {_LIFTED[word]}" for name, word in case.lifts.items()]
     lines += list(_given(case))

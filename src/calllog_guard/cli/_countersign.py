@@ -1,4 +1,4 @@
-"""What `policy publish` signs, and whether every worker would follow it: a grave version over another officer's signature of the same."""
+"""What `policy publish` signs, and whether each worker would follow: a grave one over another officer's signature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,11 +73,15 @@ def word_of(signed: Countersigned, version: str, before: str, *, waits: bool) ->
     told = "; ".join(signed.found)
     if waits:
         return (
-            f"version {version} is not followed yet: {told}. That needs two officers of version {before}, with two keys: let another "
+            f"version {version} is not followed yet: {told}. That needs two officers of version {before}, with two "
+            "keys: let another "
             f"run the same command with the same file and their own --key, before {signed.effective - DAY}, 00:00 UTC"
         )
     if signed.found and signed.alone:
-        return f"{told}: on one officer's word alone, because version {before} has one: name a second (key register --role officer)"
+        return (
+            f"{told}: on one officer's word alone, because version {before} has one: "
+            "name a second (key register --role officer)"
+        )
     return None
 
 

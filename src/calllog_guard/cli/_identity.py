@@ -1,7 +1,7 @@
 """
 `tenant identity` shows by which rules people of a tenant are known, and carries everybody over to others.
 
-A change is refused nowhere else but here, and undone by nothing: what two identifiers are one person by cannot be told apart again.
+A change is refused nowhere else but here, and undone by nothing: identifiers joined into one person cannot be parted.
 """
 
 from dataclasses import asdict

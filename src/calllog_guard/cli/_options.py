@@ -37,7 +37,7 @@ Shared = Callable[[Run], Run]
 
 
 class Args(SimpleNamespace):
-    """The words of one call by their names, and its command; an option that was not given is its default, None, False or ()."""
+    """The words of one call by their names, and its command; an option not given is its default, None, False or ()."""
 
 
 class Several(click.Option):
@@ -65,7 +65,7 @@ class _Taught(click.Command):
 
     """
 
-    def __init__(self, name: str, *, help: str = "", about: str = "", **more: Any) -> None:  # noqa: A002 - as of an option
+    def __init__(self, name: str, *, help: str = "", about: str = "", **more: Any) -> None:  # noqa: A002 - as help
         self.meaning, self.about = help or VERBS[name].meaning, about
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
         super().__init__(name=name, short_help=self.meaning, context_settings=settings, **more)
@@ -193,7 +193,7 @@ class Verbs(VerbGroup):
 
 
 class Kinds(VerbGroup):
-    """A verb whose subcommands take the same options, each some of them; the subcommand may stand behind its options."""
+    """A verb whose subcommands take the same options, each some; the subcommand may stand behind its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Bring the subcommand to the front."""
@@ -274,7 +274,9 @@ start: Final = click.option(
     help="CSV: the day that second 0 falls on, as 2026-11-01; emit: 30 days ago where none is given, import: none",
 )
 columns: Final = click.option(
-    "--columns", default=COLUMNS, help=f"CSV: which column is what (default {COLUMNS}; also call, kind, outcome)"
+    "--columns",
+    default=COLUMNS,
+    help=f"CSV: which column is what, by name or number (default {COLUMNS}; also call, occurrence, kind, outcome)",
 )
 
 

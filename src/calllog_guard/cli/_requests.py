@@ -1,5 +1,5 @@
 """
-Signs claims with a registered key, seals them to the desk's, and appends them to `privacy.requests`, or to `privacy.orders`.
+Signs claims with a registered key, seals them to the desk's, adds them to `privacy.requests`, or to `privacy.orders`.
 
 Identities and reasons come from files, never from argv.
 """

@@ -1,4 +1,4 @@
-"""What becomes of a request that was sent: the desk takes it or makes a dead letter of it, and the workers carry its case on."""
+"""What becomes of a sent request: the desk takes it or makes it a dead letter; the workers carry its case on."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _PATIENCE_S: Final = 5.0
 
 class RequestWatch:
     """
-    Watches the desk's topics from before the request is sent; `key` is of whoever sends it: an officer sees secret cases.
+    Watches the desk's topics from before the request is sent; `key` is the sender's: an officer sees secret cases.
 
     Args:
         order: It goes to the topic of orders, where no backend sees it, nor why it is not taken.
@@ -70,7 +70,7 @@ class RequestWatch:
         self, mine: Callable[[Case], bool], done: Callable[[Case], bool], seconds: float, *, tell: bool = False
     ) -> Case | None:
         """
-        The case as soon as it is as wanted, or as it is when the time is over; None when nobody has taken the request by then.
+        The case as soon as it is as wanted, or as it is when time is up; None when nobody took the request by then.
 
         Raises:
             RefusedError: The desk has made a dead letter of it.

@@ -1,4 +1,4 @@
-"""Records that a command cannot read: passed over one by one, and told in one line: how many they are, and where the first lie."""
+"""Records that a command cannot read: passed over one by one, told in one line: how many, and where the first lie."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,5 +41,6 @@ class Unread:
         if self.many:
             more = ", ..." if self.many > len(self.places) else ""
             say(
-                f"{self.many} records of {self.topic} could not be read, and were passed over: {', '.join(self.places)}{more}"
+                f"{self.many} records of {self.topic} could not be read, and were passed over: "
+                f"{', '.join(self.places)}{more}"
             )

@@ -18,7 +18,8 @@ VERBS: Final = {
     "key": Verb("key:key", "key pairs: new, register, revoke, rotate, public"),
     "policy": Verb("policy:policy", "what a change of policy does; publish it; write the record of processing"),
     "doctor": Verb("doctor:doctor", "check settings, policy, keys, Kafka and Redis; exit 1 if anything is bad"),
-    "worker": Verb("worker:worker", "run a worker: protector, desk, keeper, auditor, or one of each with all"),
+    "worker": Verb("worker:worker", "run a worker: protector, desk, keeper, auditor, ingest, or one of each with all"),
+    "source": Verb("source:source", "mappings of platforms' messages: what one makes of a sample; list; show"),
     "emit": Verb("emit:emit", "publish events from NDJSON or CSV; ids are taken as they stand"),
     "read": Verb("read:read", "open legs for a purpose, as an actor of the policy; the access is recorded"),
     "import": Verb(
@@ -29,6 +30,9 @@ VERBS: Final = {
     "case": Verb("case:case", "cases: state, due date, stages; an officer's approve, refuse, extend"),
     "report": Verb(
         "report:month", "the officer's page of a month: what is due, what was late, erasures, holds, access"
+    ),
+    "console": Verb(
+        "console:console", "the officers' pages in a browser, served on this machine: cases, decisions, proofs"
     ),
     "receipt": Verb("receipt:receipt", "verify a receipt, or the statement of a month, offline"),
     "notice": Verb("notice:notice", "open a notice offline: the letter to its reader, as text or as a page"),

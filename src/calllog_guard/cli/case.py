@@ -1,4 +1,4 @@
-"""`case list|show`: the life of cases, without identities; `case approve|refuse|extend`: an officer's word, signed and sent."""
+"""`case list|show`: the cases, without identities; `case approve|refuse|extend`: an officer's word, signed, sent."""
 
 import json
 from pathlib import Path

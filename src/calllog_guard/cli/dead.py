@@ -18,6 +18,8 @@ from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
 from calllog_guard.app.reader import actor_key_at
+from calllog_guard.cli._mapped_letters import Mapped
+from calllog_guard.cli._mapping import mapped_anew
 from calllog_guard.cli._options import Args, VerbGroup, argument, file, key
 from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.cli._unread import Unread
@@ -53,6 +55,7 @@ REMEDIES: Final = {
     for reason in (
         *("wrong_partition", "does_not_open", "unknown_requester", "expired", "replayed"),
         *("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
+        *("no_content_type", "wrong_content_type", "batch", "data_twice"),
     )
 }
 """What whoever sent it can do; reasons that say it themselves have none."""
@@ -60,7 +63,7 @@ REMEDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, where it lies in `calllog.dead`, whether it holds the payload or a remnant, and whether it was replayed."""
+    """A dead letter, where it lies in `calllog.dead`, whether it has the payload or a remnant, and was replayed."""
 
     place: Place
     dead: Dead
@@ -82,6 +85,7 @@ class Letter:
             "offset": dead.offset,
             "reason": dead.reason,
             "at_pointer": dead.at_pointer,
+            "source": dead.source or None,
             "at": time_text(dead.at),
             "remedy": REMEDIES.get(dead.reason, ""),
             "payload": "kept" if self.whole else "digest",
@@ -213,8 +217,8 @@ def _signer(shared: AppContext) -> tuple[str, Callable[[Access, int], bytes]]:
         if actors.must_prove(now):
             found = "no key was given" if key is None else "the key is no registered actor's"
             raise StateRefusedError(
-                f"whoever opens dead letters proves who they are, and {found}: name the private key of an actor of the policy (it "
-                "needs no purpose) in CALLLOG_GUARD_ACTOR_KEY"
+                f"whoever opens dead letters proves who they are, and {found}: name the private key of an actor of the "
+                "policy (it needs no purpose) in CALLLOG_GUARD_ACTOR_KEY"
             )
         return _ACTOR, lambda access, _: encode(access)
     guard, topic = shared.vault.guard_id(), shared.settings.topic(Topic.ACCESS)
@@ -224,7 +228,7 @@ def _signer(shared: AppContext) -> tuple[str, Callable[[Access, int], bytes]]:
 async def _recorded(
     shared: AppContext, writer: KafkaWriter, letters: Sequence[Letter], *, denied: bool = False
 ) -> None:
-    """Who opened what is acknowledged before anything of it is used; `denied`: who has tried with a key of somebody else's."""
+    """Who opened what is acknowledged before anything of it is used; `denied`: who tried with another's key."""
     outputs: list[Output] = []
     actor, written = _signer(shared)
     named = shared.vault.profile(shared.tenant).forms >= WHICH
@@ -304,6 +308,10 @@ def _out(path: Path | None) -> IO[bytes]:
 
 
 @dead.command("replay", help="publish the payload to its own topic again; recorded", one_of=_ONE)
+@mapped_anew
+@click.option(
+    "--source", metavar="NAME", help="of letters of a platform's messages: whose they are, where none is told"
+)
 @click.option("--drop-field", multiple=True, metavar="NAME", help="leave an unknown field out, where the letter says")
 @file("--from", "mended", help="publish the corrected payload in FILE")
 @_chosen_by
@@ -317,24 +325,29 @@ async def replay_letters(args: Args) -> int:
     letters = [each for each in chosen if args.letter or each.whole]
     if len(letters) < len(chosen):
         say(
-            f"{len(chosen) - len(letters)} letters hold a digest alone: publish these records again where they came from"
+            f"{len(chosen) - len(letters)} letters hold a digest alone: publish these records again where they came "
+            "from"
         )
     writer = shared.writer()
     await writer.start()
     try:
         if letters and not args.mended:
             await _tried(shared, writer, letters[:1], pem)
-        outputs = [_again(shared, args, letter, pem) for letter in letters]  # all or none: a refusal replays nothing
+        anew = Mapped(shared, args, writer)
+        # all or none: a refusal replays nothing
+        outputs = [await _again(shared, args, anew, (letter, pem)) for letter in letters]
         notes = _notes(shared, letters)
         await _recorded(shared, writer, letters)
         for letter, written, note in zip(letters, outputs, notes, strict=True):
             # the topic may have been made anew, with fewer partitions
-            output = msgspec.structs.replace(
-                written, partition=written.partition % await writer.partitions(written.topic)
-            )
-            await writer.write([output])
+            placed = [
+                msgspec.structs.replace(each, partition=each.partition % await writer.partitions(each.topic))
+                for each in written
+            ]
+            await writer.write(placed)
             await writer.write([note])
-            say(f"letter {letter.name} ({letter.dead.reason}) replayed to {output.topic}/{output.partition}")
+            where = ", ".join(dict.fromkeys(f"{each.topic}/{each.partition}" for each in placed))
+            say(f"letter {letter.name} ({letter.dead.reason}) replayed to {where or 'nowhere: it is skipped'}")
     finally:
         await writer.stop()
     show(args, {"replayed": [each.name for each in letters]}, f"{len(letters)} letters replayed")
@@ -349,13 +362,17 @@ def _notes(shared: AppContext, letters: Sequence[Letter]) -> list[Output]:
     return shared.vault.vouched(shared.tenant, AUDIT, outputs)
 
 
-def _again(shared: AppContext, args: Args, letter: Letter, pem: bytes) -> Output:
+async def _again(shared: AppContext, args: Args, anew: Mapped, sealed: tuple[Letter, bytes]) -> Sequence[Output]:
+    letter, pem = sealed
     dead, requests = letter.dead, shared.settings.topic(Topic.REQUESTS)
     events = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
-    if dead.topic not in {*events, requests}:
+    of_platform = dead.topic == shared.settings.topic(Topic.NOTIFICATIONS)
+    if not of_platform and (args.mapping or args.source):
+        raise StateRefusedError(f"letter {letter.name} is no platform's message: --mapping and --source are for these")
+    if not of_platform and dead.topic not in {*events, requests}:
         raise StateRefusedError(
-            f"letter {letter.name} lay in {dead.topic}: only events and requests are replayed, to topics that are read: "
-            f"{', '.join((*events, requests))}"
+            f"letter {letter.name} lay in {dead.topic}: only events and requests are replayed, to topics that are "
+            f"read: {', '.join((*events, requests))}"
         )
     if not letter.whole and not args.mended:
         left = decode(REMNANTS, _opened(shared, letter, pem))
@@ -366,6 +383,10 @@ def _again(shared: AppContext, args: Args, letter: Letter, pem: bytes) -> Output
     payload = args.mended.read_bytes() if args.mended else _opened(shared, letter, pem)
     if not payload:
         raise StateRefusedError(f"letter {letter.name} had no payload: there is nothing to replay")
+    first = to_ms(dead.appended_at if isinstance(dead.appended_at, datetime) else dead.at)
+    header = replay_header(*letter.place, first)
+    if of_platform:
+        return await anew.outputs(letter.name, dead, payload, header)
     key: bytes | None = shared.tenant.encode()
     if dead.topic != requests:
         payload = plain(payload)
@@ -374,5 +395,4 @@ def _again(shared: AppContext, args: Args, letter: Letter, pem: bytes) -> Output
         key = call_key(payload)
     elif args.drop_field:
         raise StateRefusedError(f"letter {letter.name} is a signed request: nothing can be dropped from it")
-    first = to_ms(dead.appended_at if isinstance(dead.appended_at, datetime) else dead.at)
-    return Output(dead.topic, dead.partition, key, payload, (replay_header(*letter.place, first),))
+    return [Output(dead.topic, dead.partition, key, payload, (header,))]

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -145,8 +146,24 @@ def _checks(shared: AppContext) -> list[Lines]:
         _users(shared),
         _checked("keystore guard", guard, "the past that was seen", "start keepers; never copy an old keystore back"),
         _parked(shared),
+        *_sources(shared),
         _checked("identity", identity, "everybody known by these rules", f"calllog-guard tenant identity {tenant}"),
     ]
+
+
+def _sources(shared: AppContext) -> list[Lines]:
+    """Whether an ingest would start with what `ingest.toml` says; nothing, where nobody wrote one."""
+    path = Path(shared.settings.ingest)
+    if not path.exists():
+        return []
+
+    async def ask() -> str:
+        from calllog_guard.adapters.mappings.ingest_file import ingest_sources  # noqa: PLC0415 - takes long to load
+
+        found = await asyncio.to_thread(ingest_sources, path)
+        return ", ".join(f"{name} ({each.scheme or 'topic alone'})" for name, each in found.items())
+
+    return [_checked("sources", ask, "mappings and secrets that can be used", f"mend {path}")]
 
 
 async def _parked(shared: AppContext) -> list[Diagnosis]:

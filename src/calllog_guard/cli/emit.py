@@ -1,5 +1,6 @@
 """`emit` publishes events."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
@@ -11,13 +12,16 @@ import click
 from calllog_guard.adapters.disk.old_logs import LogFile, events_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import NO_KEYSTORE, enter
+from calllog_guard.cli._mapping import mapping_of, plain_dialect, with_mapping
 from calllog_guard.cli._options import Args, argument, columns, command, flag, start
 from calllog_guard.cli._output import say, show, the_world
 from calllog_guard.client.aio import BATCH
 from calllog_guard.client.transport import Transport
 from calllog_guard.core.calls.csv_rows import columns_of
-from calllog_guard.core.calls.event import EVENTS, check_event
-from calllog_guard.core.codec import decode
+from calllog_guard.core.calls.event import LegForm
+from calllog_guard.core.calls.import_journal import Skipped
+from calllog_guard.core.calls.leg import REFERRED
+from calllog_guard.core.calls.reading import checked, whole
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.errors import ConfigurationError, MessageError
 
@@ -25,8 +29,8 @@ _TOLD: Final = 10
 """Bad rows that are told one by one."""
 
 
-Row = tuple[int, bytes, bytes | MessageError]
-"""The line it lies in (from 1), the call's id, and the event or why there is none."""
+Row = tuple[int, bytes, bytes | MessageError | Skipped]
+"""The line it lies in (from 1), the call's id, and the event or why there is none, or that the mapping skips it."""
 
 
 def _many(text: str) -> int:
@@ -38,48 +42,59 @@ def _many(text: str) -> int:
 def _rows(shared: AppContext, args: Args) -> Iterator[Row]:
     """The rows of the file; an event that every protector would refuse is none, whenever it comes."""
     tenant, most = shared.tenant, shared.settings.event_max_bytes
-    identity = shared.vault.identity(tenant)
+    identity, skew_ms = shared.vault.identity(tenant), round(shared.settings.event_skew_s * 1000)
+    form: LegForm = 1 if shared.vault.profile(tenant).forms < REFERRED else 2
     first = args.start or shared.clock.now().date() - timedelta(days=30)
-    found = events_of(LogFile(args.file, most, columns_of(args.columns), tenant, args.file.stem, first, begin=0))
+    name = args.file.stem if form == 1 else ""
+    file = LogFile(args.file, most, columns_of(args.columns), tenant, name, first, begin=0)
+    found = events_of(file._replace(mapping=mapping_of(args), dialect=plain_dialect(args)))
     for _, line, raw in found if args.limit is None else islice(found, args.limit):
-        yield line, *_judged(raw, tenant, identity)
+        yield line, *_judged(raw, tenant, identity, form, skew_ms)
 
 
-def _judged(raw: bytes | MessageError, tenant: Tenant, identity: Sequence[str]) -> tuple[bytes, bytes | MessageError]:
-    if isinstance(raw, MessageError):
+def _judged(
+    raw: bytes | MessageError | Skipped, tenant: Tenant, identity: Sequence[str], form: LegForm, skew_ms: int
+) -> tuple[bytes, bytes | MessageError | Skipped]:
+    if not isinstance(raw, bytes):
         return b"", raw
     try:
-        event = decode(EVENTS, raw)
-        check_event(event, identity)
+        event = whole(checked(raw, identity, form, skew_ms)).event
     except MessageError as error:
         return b"", error
     return event.call_id.encode(), raw if event.tenant == tenant else MessageError("foreign_tenant", "/tenant")
 
 
-def _checked(shared: AppContext, args: Args) -> int:
+def _checked(shared: AppContext, args: Args) -> tuple[Counter[str], Counter[str]]:
     """
-    How many rows are bad; the first of them are told, by line and reason, never by content.
+    Why rows are bad, and what is skipped; the first bad ones are told, by line and reason, never by content.
 
     Raises:
         ConfigurationError: There are some, and they were not to be left out: nothing is published.
 
     """
-    bad = rows = 0
+    rows = 0
+    bad: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for line, _, event in _rows(shared, args):
+        if isinstance(event, Skipped):
+            skipped[event.why] += 1
+            continue
         rows += 1
         if isinstance(event, MessageError):
-            bad += 1
-            if bad <= _TOLD:
+            bad[event.reason] += 1
+            if bad.total() <= _TOLD:
                 say(f"line {line}: {event}")
     if bad and not args.skip_bad:
         raise ConfigurationError(
-            f"{bad} of {rows} rows are no events, so nothing was published: mend them, or leave them out with --skip-bad"
+            f"{bad.total()} of {rows} rows are no events, so nothing was published: mend them, or leave them out with "
+            "--skip-bad"
         )
-    return bad
+    return bad, skipped
 
 
 @command("emit")
-@argument("file", metavar="FILE", type=Path, help="NDJSON of the event schema, or CSV")
+@argument("file", metavar="FILE", type=Path, help="NDJSON of the event schema, CSV, or messages of a platform")
+@with_mapping()
 @columns
 @start
 @click.option("--topic", help="which of the tenant's topics of events (default: the first that the policy names)")
@@ -88,7 +103,7 @@ def _checked(shared: AppContext, args: Args) -> int:
 async def emit(args: Args) -> int:
     """Publish a file to a topic of the tenant's events, by the law in force: all of it or, with bad rows, none."""
     shared = the_world()
-    bad = _checked(shared, args)
+    bad, skipped = _checked(shared, args)
     await enter(shared, NO_KEYSTORE)
     topics = shared.policy.at(shared.clock.now().date()).tenant[shared.tenant].events
     topic = args.topic or topics[0]
@@ -105,5 +120,8 @@ async def emit(args: Args) -> int:
                 say(f"{sent} events published")
     finally:
         await kafka.stop()
-    show(args, {"published": sent} | ({"refused": bad} if bad else {}), f"{sent} events published")
-    return int(bad > 0)
+    told = {"published": sent} | ({"refused": bad.total(), "reasons": dict(bad)} if bad else {})
+    lines = [f"skipped: {why} {many}" for why, many in sorted(skipped.items())]
+    lines += [f"refused: {reason} {many}" for reason, many in sorted(bad.items())]
+    show(args, told | ({"skipped": dict(skipped)} if skipped else {}), "\n".join([f"{sent} events published", *lines]))
+    return int(bool(bad))

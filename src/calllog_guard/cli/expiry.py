@@ -53,7 +53,7 @@ async def expiry(args: Args) -> int:
 
 
 async def _partition(shared: AppContext, number: int, today: date, free: date | None) -> dict[str, Any]:
-    """How many legs there are, how many of them have lapsed, of how many days, and whether a keeper waits for a word."""
+    """How many legs there are, how many of them have lapsed, of how many days, whether a keeper waits for a word."""
     live: dict[bytes, tuple[date, int, str]] = {}
 
     def seen(record: Any) -> None:

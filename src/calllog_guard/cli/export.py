@@ -1,5 +1,5 @@
 """
-`export open DIR`: opens the sealed parts of an answer and makes JSON, CSV and pages of them; with --case fetches them first.
+`export open DIR`: opens an answer's sealed parts and makes JSON, CSV and pages of them; with --case fetches them first.
 
 `export reference FILE`: by which references the calls of some ids stand in answers and readers' lines.
 """
@@ -121,7 +121,8 @@ def references(args: Args) -> int:
     shared = the_world()
     if shared.vault.profile(shared.tenant).forms < REFERRED:
         raise StateRefusedError(
-            f"tenant {shared.tenant} has the forms of an earlier release: its records name calls by their ids, until tenant upgrade"
+            f"tenant {shared.tenant} has the forms of an earlier release: its records name calls by their ids, until "
+            "tenant upgrade"
         )
     calls = shared.vault.call_key(shared.tenant)
     rows = [(calls.reference(CallId(text)), text) for _, text in identifiers(content_of(args.place), str(args.place))]

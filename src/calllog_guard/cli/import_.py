@@ -1,4 +1,4 @@
-"""`import` takes in an old call log, a file or a Kafka topic, by the protector's own rules, with a manifest of what became of it."""
+"""`import` takes in an old call log, file or Kafka topic, by the protector's rules, with a manifest of the outcome."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -22,11 +21,13 @@ from calllog_guard.adapters.kafka.admin.topics import KafkaTopics, governed
 from calllog_guard.adapters.kafka.log import places_of
 from calllog_guard.app.context import AppContext
 from calllog_guard.app.preflight import enter
+from calllog_guard.cli._mapping import mapping_mark, mapping_of, plain_dialect, with_mapping
 from calllog_guard.cli._options import Args, argument, columns, command, file, flag, start
 from calllog_guard.cli._output import say, the_world
 from calllog_guard.core.calls.csv_rows import columns_of
 from calllog_guard.core.calls.formats import format_of
 from calllog_guard.core.calls.import_journal import FileSource, Manifest, TopicSource
+from calllog_guard.core.calls.leg import REFERRED
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.identity.id_file import identifiers
 from calllog_guard.core.identity.rules import REFUSED
@@ -67,7 +68,10 @@ class OldLog:
 
 
 @command("import", one_of={("--erased", "--no-erased-list"): True})
-@argument("files", metavar="[FILE]...", type=Path, nargs=-1, help="NDJSON of the event schema, or CSV")
+@argument(
+    "files", metavar="[FILE]...", type=Path, nargs=-1, help="NDJSON of the event schema, CSV, or messages of a platform"
+)
+@with_mapping()
 @click.option("--topic", metavar="OLD", help="an old Kafka topic of plain events instead of files")
 @flag("--trim", help="cut the old topic behind what is acknowledged")
 @file(
@@ -81,8 +85,8 @@ class OldLog:
 @flag("--again", help="from the beginning, although a journal is there")
 async def take_in(args: Args) -> int:
     """Take in each source, one after the other."""
-    if bool(args.files) == bool(args.topic) or (args.trim and not args.topic):
-        raise ConfigurationError("give either files or --topic OLD; --trim goes with --topic")
+    if bool(args.files) == bool(args.topic) or (args.trim and not args.topic) or (args.mapping and args.topic):
+        raise ConfigurationError("give either files or --topic OLD; --trim goes with --topic, --mapping with files")
     shared = the_world()
     for at, path in enumerate(args.files, 1):
         if not path.is_file():
@@ -99,7 +103,7 @@ async def take_in(args: Args) -> int:
     for manifest, path in manifests:
         found = json.loads(path.read_bytes()) if args.json and path.stat().st_size < 1 << 20 else None
         print(json.dumps({"manifest": str(path), **(found or {})}) if args.json else _summary(manifest, path))  # noqa: T201
-    return int(any(manifest.events.refused for manifest, _ in manifests))
+    return int(any(manifest.refused for manifest, _ in manifests))
 
 
 def _listed(shared: AppContext, path: Path) -> frozenset[Lookup]:
@@ -132,14 +136,16 @@ def _listed(shared: AppContext, path: Path) -> frozenset[Lookup]:
 
 
 def _files(shared: AppContext, args: Args) -> list[OldLog]:
-    columns = columns_of(args.columns)
-    return [_file(shared, path, columns, args.start, f"file {at}") for at, path in enumerate(args.files, 1)]
+    read = LogFile(Path(), shared.settings.event_max_bytes, columns_of(args.columns), shared.tenant, "", args.start)
+    read = read._replace(mapping=mapping_of(args), dialect=plain_dialect(args))
+    return [_file(shared, read._replace(path=path), f"file {at}") for at, path in enumerate(args.files, 1)]
 
 
-def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: date | None, label: str) -> OldLog:
+def _file(shared: AppContext, read: LogFile, label: str) -> OldLog:
+    path, many = read.path, shared.settings.unit_records
     sha256, size = digest(path)
-    many = shared.settings.unit_records
-    file = LogFile(path, shared.settings.event_max_bytes, columns, shared.tenant, sha256[:16], first)
+    name = sha256[:16] if shared.vault.profile(shared.tenant).forms < REFERRED else ""
+    file = read._replace(name=name)
 
     async def batches(positions: Mapping[int, int]) -> Batches:
         found = events_of(file._replace(skip=positions.get(0, 0)))
@@ -150,7 +156,7 @@ def _file(shared: AppContext, path: Path, columns: Mapping[str, str], first: dat
         if path.stat().st_size != size:
             raise StateRefusedError(f"{label} changed while it was read: import it again")
 
-    form = cast("Literal['csv', 'ndjson']", format_of(FILES, file).name)
+    form = cast("Literal['csv', 'ndjson', 'mapped']", format_of(FILES, file).name)
     about = FileSource(sha256=sha256, bytes=size, format=form)
     return OldLog(label, about, batches, check=check)
 
@@ -175,8 +181,8 @@ def _old_topic(shared: AppContext, admin: KafkaTopics, args: Args) -> OldLog:
     def gone(place: Any, first: int, to: int) -> None:
         if not args.skip_lost:
             raise StateRefusedError(
-                f"records {first} to {to - 1} of {topic}/{place.partition} were cut off before they were imported: find them "
-                "elsewhere, or go on without them by --skip-lost, which the manifest tells"
+                f"records {first} to {to - 1} of {topic}/{place.partition} were cut off before they were imported: "
+                "find them elsewhere, or go on without them by --skip-lost, which the manifest tells"
             )
         lost[place.partition] += to - first
 
@@ -203,7 +209,8 @@ def _journal(shared: AppContext, args: Args, source: OldLog, erased: tuple[int, 
     """What makes two imports the same: the source, how it is read, for whom, and with which list."""
     about = source.about
     which = about.sha256 if isinstance(about, FileSource) else f"{about.topic} {about.id}"
-    read = (args.columns, str(args.start)) if isinstance(about, FileSource) and about.format == "csv" else ()
+    plain = (args.columns, str(args.start)) if isinstance(about, FileSource) and about.format == "csv" else ()
+    read = mapping_mark(args) if args.mapping else (*plain, *mapping_mark(args))
     told = [which, *read, shared.tenant, shared.settings.topic(Topic.LEGS), str(erased)]
     name = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
     return Journal(Path(shared.settings.state_dir) / "imports", name)
@@ -278,6 +285,8 @@ def _summary(manifest: Manifest, path: Path) -> str:
     events, legs = manifest.events, manifest.legs
     lines = [f"{name} {many}" for name, many in msgspec.to_builtins(events).items()]
     lines += [f"legs {name} {many}" for name, many in msgspec.to_builtins(legs).items() if many]
+    lines += [f"skipped: {why} {many}" for why, many in sorted((manifest.skipped or {}).items())]
+    lines += [f"mended: {why} {many}" for why, many in sorted((manifest.mended or {}).items())]
     lines += [f"lost {manifest.lost}"] if manifest.lost else []
     lines += [f"refused: {reason} {many}" for reason, many in sorted(manifest.refused.items())]
     return "\n".join([*lines, f"manifest {path}"])

@@ -41,6 +41,7 @@ def init(args: Args) -> int:
         f"{PREFIX}KMS": f"local:{base / 'kms'}",
         f"{PREFIX}STATE_DIR": str(base / "state"),
         f"{PREFIX}OPERATOR_KEY": str(base / "keys" / "operator-1.pub.pem"),
+        f"{PREFIX}INGEST": str(base / "ingest.toml"),
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
     (base / "calllog-guard.env").write_text("".join(lines), "utf-8")

@@ -167,8 +167,8 @@ def _enter_actor(args: Args, shared: AppContext, kid: str) -> int:
     policy, day = Path(shared.settings.policy), shared.clock.now().date()
     add_actor_key(policy, day, _tenant(args, shared), kid, DatedKey(name, since), list(args.purpose) or None)
     say(
-        f"from {since:%Y-%m-%d %H:%M:%S} UTC on every actor needs its key (policy check names those without), and every reader "
-        "--key or ACTOR_KEY: what is written unsigned then is believed by nobody"
+        f"from {since:%Y-%m-%d %H:%M:%S} UTC on every actor needs its key (policy check names those without), and "
+        "every reader --key or ACTOR_KEY: what is written unsigned then is believed by nobody"
     )
     return _told(args, kid, ACTOR, fingerprint, f"registered; {_EFFECT}")
 
@@ -194,7 +194,8 @@ def register(args: Args) -> int:
 
 @key.command(
     "revoke",
-    help="take a requester out of the policy: nothing it signs is accepted any more; end an actor's key: what it signed stays proven",
+    help="take a requester out of the policy: nothing it signs is accepted any more; end an actor's key: what it "
+    "signed stays proven",
 )
 @_pair
 @of_tenant
@@ -215,7 +216,8 @@ def revoke(args: Args) -> int:
 
 @key.command(
     "rotate",
-    help="make the next pair, beside the old one: a requester's or an actor's (revoke the old one later), or the desk's own",
+    help="make the next pair, beside the old one: a requester's or an actor's (revoke the old one later), or the "
+    "desk's own",
 )
 @_pair
 @of_tenant

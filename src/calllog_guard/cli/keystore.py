@@ -1,4 +1,4 @@
-"""`keystore status|walk|guard|rights|policies`: entries, their walk, the restore guard, users of Redis, and rights to the KMS."""
+"""`keystore status|walk|guard|rights|policies`: entries, walk, restore guard, Redis users, rights to the KMS."""
 
 from contextlib import aclosing
 from dataclasses import asdict
@@ -52,8 +52,8 @@ def policies(args: Args) -> int:
     kind = args.kms or address.scheme
     if kind not in POLICIES:
         raise ConfigurationError(
-            f"CALLLOG_GUARD_KMS is {kind}:, whose keys have no policies: name one with --kms ({', '.join(sorted(POLICIES))}), or let the "
-            "folder of each domain belong to its user alone"
+            f"CALLLOG_GUARD_KMS is {kind}:, whose keys have no policies: name one with --kms "
+            f"({', '.join(sorted(POLICIES))}), or let the folder of each domain belong to its user alone"
         )
     options = dict(parse_qsl(address.query)) if args.kms in {None, address.scheme} else {}
     names = {"prefix": options.get("prefix", PREFIX)} | ({"mount": options["mount"]} if "mount" in options else {})
@@ -141,7 +141,10 @@ async def _asked(args: Args) -> int:
             done = await walking.run(await needed_epochs(shared))
     finally:
         await shared.keystore.close()
-    text = f"{done.rewrapped} re-wrapped into {done.epoch}, {done.advanced} ratchets advanced, {done.orphans} orphans removed, {done.fences} lapsed fences dropped, {done.contested} left to the next walk"
+    text = (
+        f"{done.rewrapped} re-wrapped into {done.epoch}, {done.advanced} ratchets advanced, "
+        f"{done.orphans} orphans removed, {done.fences} lapsed fences dropped, {done.contested} left to the next walk"
+    )
     kept = "".join(f"\nkept {epoch}: {why}" for epoch, why in done.kept.items())
     gone = "".join(f"\ndestroyed {epoch}" for epoch in done.destroyed)
     show(args, asdict(done), text + gone + kept)

@@ -21,7 +21,7 @@ from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.identity.rules import folds_case
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.changes.chain import UNLAWFUL
-from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, lapsing
+from calllog_guard.core.policy.changes.differences import Difference, Stored, differences, effects, lapsing
 from calllog_guard.core.policy.changes.grave import SECOND, grave
 from calllog_guard.core.policy.changes.publication import Publication, topic_key, with_keys
 from calllog_guard.core.policy.facts import lacking
@@ -58,13 +58,14 @@ def _check_identity(shared: AppContext, policy: Policy) -> None:
         table = version.tenant.get(tenant)
         if table is not None and table.lowercase_email and not folds_case(shared.vault.identity(tenant)):
             raise StateRefusedError(
-                f"version {version.effective}, lowercase_email: the tenant was made with rules by which the case of an address tells "
+                f"version {version.effective}, lowercase_email: the tenant was made with rules by which the case of an "
+                "address tells "
                 "people apart, and no policy changes them: take the line away (tenant list shows the rules)"
             )
 
 
 def _compared(shared: AppContext, against: Path | None, wanted: date | None) -> tuple[Law, Law] | None:
-    """The law before a version and with it, keys in their places; None when no version of today or a later day is there."""
+    """The policy before a version and with it, keys in their places; None without a version of today or a later day."""
     versions, today = tuple(map(shared.policy.inlined, shared.policy.versions)), shared.clock.now().date()
     if against is not None:
         other = load_policy(against)
@@ -82,7 +83,7 @@ def _compared(shared: AppContext, against: Path | None, wanted: date | None) -> 
 
 
 def _unlawful(shared: AppContext) -> list[str]:
-    """What versions say that no new one may; what an earlier release took and is in force is not asked once a newer one waits."""
+    """What no new version may say; what an earlier release took into force is not asked when a newer one waits."""
     today, taken = shared.clock.now().date(), shared.policy.here().lawful_from
     return shared.policy.unlawful(today, min(taken, shared.policy.versions[-1].effective, today + timedelta(1)))
 
@@ -125,9 +126,13 @@ async def check(args: Args) -> int:
     ]
     for line in heavy:
         say(
-            f"grave: {line}; two officers sign it, and a day lies before it (one officer's word is enough where there is one)"
+            f"grave: {line}; two officers sign it, and a day lies before it (one officer's word is enough where there "
+            "is one)"
         )
     told["grave"] = heavy
+    told["effects"] = list(effects(before[-1], after[-1]))
+    for line in told["effects"]:
+        say(line)
     if args.json:
         data = {
             "from": before[-1].effective.isoformat(),
@@ -284,7 +289,7 @@ async def publish(args: Args) -> int:
 
 
 def _replaced(rest: Policy, version: Version, today: date, args: Args) -> None:
-    """A version that another one of its day has been before, as when a mistake is corrected: what that one has done stays done."""
+    """A version that follows another of its day, as when a mistake is corrected: what that one has done stays done."""
     was = next((each for each in rest.versions if each.effective == version.effective), None)
     if was is None:
         return
@@ -305,17 +310,18 @@ def _replaced(rest: Policy, version: Version, today: date, args: Args) -> None:
 
 
 def _left_behind(missed: Sequence[Publication], version: Version, args: Args) -> None:
-    """A version that nobody follows was a promise all the same: a longer period than its own is said as deliberately as any."""
+    """A version nobody follows was a promise all the same: a period longer than its own needs the same word as any."""
     for each in missed:
         say(
-            f"version {each.effective} was published and is not followed: its record came after its day; see the documentation"
+            f"version {each.effective} was published and is not followed: its record came after its day; see the "
+            "documentation"
         )
         promised = Version(effective=each.effective, change=each.change, tenant={each.tenant: each.policy})
         longer = [line.where for line in differences(promised, version) if line.what == "lengthened"]
         if longer and not args.lengthen:
             raise StateRefusedError(
-                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {LENGTHEN} if it is "
-                "meant, or put that version into the policy file first"
+                f"{', '.join(longer)}: longer than in version {each.effective}, which was published: say {LENGTHEN} if "
+                "it is meant, or put that version into the policy file first"
             )
 
 

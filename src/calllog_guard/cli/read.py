@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Final
 
 import click
@@ -16,11 +15,11 @@ from calllog_guard import telemetry
 from calllog_guard.adapters.process import endings as patience
 from calllog_guard.adapters.process.freed_memory import keep_overwritten
 from calllog_guard.app.reader import Reader
-from calllog_guard.cli._lifetime import lived, unless
 from calllog_guard.cli._options import Args, command, file, flag, key
 from calllog_guard.cli._output import say
 from calllog_guard.core.calls.view import Line
 from calllog_guard.errors import GuardError, exit_code
+from calllog_guard.ports.process import HostedWork
 from calllog_guard.settings import from_environment
 
 log: Final = structlog.get_logger()
@@ -41,14 +40,10 @@ def read(args: Args) -> int:
     """Print the lines."""
     if not args.follow:
         return patience.run(_once(args))
+    from calllog_guard.adapters.process.hosting import Host  # noqa: PLC0415 - takes long to load
+
     telemetry.configure("reader")
-    try:
-        return patience.run(lived(partial(_followed, args)))
-    except GuardError as error:
-        log.error("ended", why=str(error), kind=type(error).__name__)  # noqa: TRY400 - a trace may quote data
-        return exit_code(error)
-    finally:
-        telemetry.tell_rest(whole=True)
+    return Host("calllog-guard-reader", _Follower(args), from_environment(os.environ).state_dir).lived()
 
 
 def _reader(args: Args, told: Callable[[str], None]) -> Reader:
@@ -71,7 +66,7 @@ def _print(lines: Sequence[Line]) -> None:
 
 
 async def _once(args: Args) -> int:
-    """What may be seen now; whatever ends it, what had been opened by then is said, and nothing of what was not read."""
+    """What may be seen now; whatever ends it, what had been opened by then is said, nothing of what was not read."""
     reader, whole = _reader(args, say), False
     try:
         async with aclosing(aiter(reader.batches())) as batches:
@@ -85,16 +80,44 @@ async def _once(args: Args) -> int:
     return 0
 
 
-async def _followed(args: Args, asked: asyncio.Event) -> int:
+class _Follower(HostedWork):
     """What may be seen, and what changes, until the end is asked for."""
-    reader = _reader(args, log.info)
-    batches = aiter(reader.batches())
-    overwriting = asyncio.create_task(keep_overwritten(from_environment(os.environ).cache_s))
-    try:
-        while (lines := await unless(asked, anext(batches, None))) is not None:
+
+    def __init__(self, args: Args) -> None:
+        self._args = args
+        self._reading: asyncio.Task[None] | None = None
+
+    async def show(self) -> None:
+        """See HostedWork: the reader serves its pages itself."""
+        self._reader = _reader(self._args, log.info)
+        self._batches = aiter(self._reader.batches())
+
+    async def run(self) -> int:
+        """See HostedWork."""
+        overwriting = asyncio.create_task(keep_overwritten(from_environment(os.environ).cache_s))
+        self._reading = asyncio.create_task(self._printed())
+        try:
+            await asyncio.wait({self._reading})
+            if not self._reading.cancelled():
+                self._reading.result()
+        except GuardError as error:
+            log.error("ended", why=str(error), kind=type(error).__name__)  # noqa: TRY400 - a trace may quote data
+            return exit_code(error)
+        except BrokenPipeError:  # whoever read our output has seen enough
+            return 0
+        finally:
+            overwriting.cancel()
+            await patience.ended(self._batches.aclose(), _LEAVE_S)
+        refused = {str(why): many for why, many in self._reader.refused.items()}
+        log.info("stopped", opened=self._reader.opened, refused=refused)
+        return 0
+
+    async def _printed(self) -> None:
+        async for lines in self._batches:
             _print(lines)
-    finally:
-        overwriting.cancel()
-        await patience.ended(batches.aclose(), _LEAVE_S)
-    log.info("stopped", opened=reader.opened, refused={str(why): many for why, many in reader.refused.items()})
-    return 0
+
+    def stop(self, why: Exception | None = None) -> None:
+        """See HostedWork: nothing is lost of what was not printed."""
+        del why
+        if self._reading is not None:
+            self._reading.cancel()

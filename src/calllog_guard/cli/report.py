@@ -1,13 +1,12 @@
-"""`report --month M`: the officer's page: cases, deadlines, erasures against their objectives, holds, disclosures, access, brakes."""
+"""`report --month M`, officer's page: cases, deadlines, erasures, objectives, holds, disclosures, access, brakes."""
 
 import json
 import os
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import click
 
@@ -28,7 +27,6 @@ from calllog_guard.core.codec import decode, encode, from_ms
 from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.identifiers import HoldId, unb64
 from calllog_guard.core.policy.actors import Judge
-from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import (
@@ -41,7 +39,7 @@ from calllog_guard.errors import (
     StateRefusedError,
 )
 from calllog_guard.reports.month import month_markdown, month_page
-from calllog_guard.workers.desk.cases.terms import calendar, limit
+from calllog_guard.workers.desk.cases.terms import calendar, limits
 from calllog_guard.workers.keys.hold_store import Safe, terms_of
 
 _MONTH: Final = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
@@ -101,7 +99,8 @@ async def _accesses(shared: AppContext) -> Accesses:
     settings = shared.settings
     topic, places = settings.topic(Topic.ACCESS), list(range(settings.few_partitions))
     actors = shared.policy.actors(shared.tenant)
-    judge = Judge(actors, shared.vault.guard_id(), topic, settings.topic(Topic.DEAD))
+    dead, cases = settings.topic(Topic.DEAD), settings.topic(Topic.CASES)
+    judge = Judge(actors, shared.vault.guard_id(), topic, dead=dead, cases=cases)
     found, seen, unread = Accesses([], []), set[bytes](), Unread(Topic.ACCESS)
     for record in await shared.log.read_all(topic, places):
         if record.value is None:
@@ -156,7 +155,7 @@ def _filed(shared: AppContext, cases: Sequence[Case]) -> dict[str, Filed]:
 
 
 async def _statement(shared: AppContext, month: str) -> tuple[Statement, bytes] | None:
-    """The statement of a month with its signed form, if the desk has written one; what no desk of ours wrote is passed over."""
+    """The statement of a month with its signed form, if the desk wrote one; what no desk of ours wrote is skipped."""
     home = shared.home
     records = await shared.log.read_all(shared.settings.topic(Topic.RECEIPTS), [home])
     key, unread, proofs = f"{KEY}{month}".encode(), Unread(Topic.RECEIPTS), shared.vault.proofs(shared.tenant)
@@ -185,10 +184,6 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
     if first > now.date():
         raise ConfigurationError(f"--month {month} has not begun")
     cases = list((await all_cases(shared, officer)).values())
-    brakes: dict[str, list[Any]] = defaultdict(list)
-    for kind, rule in TYPES.items():
-        if rule.brake:
-            brakes[rule.brake].append(kind)
     settings = shared.settings
     said, accesses = await _statement(shared, f"{first:%Y-%m}"), await _accesses(shared)
     sources = Sources(
@@ -203,7 +198,7 @@ async def made(shared: AppContext, month: str | None, officer: Path | None = Non
         policies=[
             PolicyLine(effective=each.effective.isoformat(), change=each.change) for each in shared.policy.history
         ],
-        limits={tuple(kinds): limit(kinds[0], table) or 0 for kinds in brakes.values()},
+        limits=limits(table),
         accepted=await shared.accepted(),
         prolonged=await shared.prolonged(),
         statement=said[0] if said is not None else None,
@@ -228,8 +223,8 @@ async def month(args: Args) -> int:
         said = await _statement(shared, month)
         if said is None:
             raise StateRefusedError(
-                f"no statement of {month} is signed: the desk signs it once the month is over and every keeper has closed it; "
-                "worker keeper and worker desk must run, and the stored forms be of level 2 (tenant upgrade)"
+                f"no statement of {month} is signed: the desk signs it once the month is over and every keeper has "
+                "closed it; worker keeper and worker desk must run, and the stored forms be of level 2 (tenant upgrade)"
             )
         print(said[1].decode())  # noqa: T201 - data to stdout
         return 0

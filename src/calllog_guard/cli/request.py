@@ -3,7 +3,7 @@
 import json
 from copy import copy
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 import click
 import msgspec
@@ -86,11 +86,16 @@ def reply_key(path: Path | None) -> dict[str, str] | None:
     return {"kty": "OKP", "crv": "X25519", "x": b64(key.public_bytes_raw()).decode()}
 
 
+def _type(args: Args) -> Kind:
+    """The type that a command sends: their names differ where a word joins others."""
+    return cast("Kind", args.command.replace("-", "_"))
+
+
 def _claims(args: Args) -> dict[str, Any]:
     subjects = subjects_of("--subject", args.subject) if args.subject else None
     days = {name: day for name, day in (("from", args.first), ("to", args.last)) if day}
     claims = {
-        "type": args.command,
+        "type": _type(args),
         "subjects": subjects,
         "identity": args.identity if subjects else None,
         "ticket": args.ticket,
@@ -111,7 +116,7 @@ def _claims(args: Args) -> dict[str, Any]:
         "to": args.to_whom,
         "notice": args.notice,
     }
-    lacking = [_OPTIONS[name] for name in TYPES[args.command].must if name in _OPTIONS and claims.get(name) is None]
+    lacking = [_OPTIONS[name] for name in TYPES[_type(args)].must if name in _OPTIONS and claims.get(name) is None]
     if lacking:
         raise ConfigurationError(f"request {args.command} needs {', '.join(lacking)}")
     if args.event == "extend" and args.received_at:
@@ -186,7 +191,7 @@ async def send(args: Args) -> int:
         shared, args, claims | _received(shared, args)
     )  # what is typed wrong is said before any server is asked
     await enter(shared, NO_KEYSTORE, whole=False)
-    signed, acts = sign_request(shared, args, claims | _received(shared, args)), TYPES[args.command].ends is None
+    signed, acts = sign_request(shared, args, claims | _received(shared, args)), TYPES[_type(args)].ends is None
     name = args.case if acts else signed.case(shared.tenant, shared.vault.profile(shared.tenant).forms)
     follows = args.wait and not acts
 
@@ -196,7 +201,7 @@ async def send(args: Args) -> int:
     def done(case: Case) -> bool:
         return not follows or case.state in _RESTS
 
-    order = await is_order(shared, args.key, args.command, args.case, hold=args.hold is not None)
+    order = await is_order(shared, args.key, _type(args), args.case, hold=args.hold is not None)
     async with RequestWatch(shared, signed, args.key, order=order) as sent:
         case = await sent.until(mine, done, args.timeout if args.wait else TAKEN_S, tell=args.wait)
     if args.wait and (case is None or not done(case)):
@@ -240,7 +245,7 @@ def _command(kind: Kind) -> Command:
         each.hidden, each.help = each.opts[0] not in taken, taken.get(each.opts[0], "") + each.help
     whose = f"Signed with the key of a requester: {' or '.join(sorted(TYPES[kind].roles))}."
     more: dict[str, Any] = {"help": TYPES[kind].help, "about": whose, "one_of": SEALED, "params": params}
-    return Command(kind, callback=send, **more)
+    return Command(kind.replace("_", "-"), callback=send, **more)
 
 
 for _kind in get_args(Kind):

@@ -1,8 +1,8 @@
 """
 `scan` looks as an outsider for what should not be there: on the topics, in broker log files, index, keystore files.
 
-With --canary FILE it looks for identifiers, in every form of `core/audit/traces.py`; with --case for the values of an erased person's
-legs. The topics of events hold plain text by design until they are trimmed: what is found there is reported apart.
+With --canary FILE it looks for identifiers, in each form of `core/audit/traces.py`; with --case for an erased person's
+legs' values. The topics of events hold plain text by design until they are trimmed: finds there are reported apart.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class ScannedPlace:
     """
     One place that was looked at: `found` counts hits, `forms` says as what, `plaintext` that hits are expected here.
 
-    Of a topic, `first` and `end` are the offsets between which it was read; `unread` counts what could not be read in full, which
+    Of a topic, `first` and `end` are the offsets between which it was read; `unread` counts the parts not read, which
     is a finding too.
     """
 

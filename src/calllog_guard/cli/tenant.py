@@ -1,7 +1,7 @@
 """
-`tenant create|list|upgrade|separate|identity`: whom this installation serves, which stored forms it writes, and how it knows people.
+`tenant create|list|upgrade|separate|identity`: whom this installation serves, its stored forms, how it knows people.
 
-An installation is one tenant's: topics, keystore and wrapping keys are its own, and what is another's is refused before anything is written.
+An installation is one tenant's: topics, keystore and wrapping keys are its own; another's are refused before any write.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from calllog_guard.core.stream.letters import LETTERS_FROM
 from calllog_guard.core.stream.proofs import AUDIT
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import ConfigurationError, KmsForbiddenError, StateRefusedError
-from calllog_guard.settings import ROLES
+from calllog_guard.settings import FIRST_ROLES
 from calllog_guard.workers.keys.restore_guard import guard_entry, read_guard
 from calllog_guard.workers.keys.rotation import epoch_of
 from calllog_guard.workers.runtime.beginnings import take_over
@@ -49,7 +49,8 @@ _ELSEWHERE: Final = "served elsewhere: CALLLOG_GUARD_TENANT"
 @click.option(
     "--identity",
     metavar="RULES",
-    help=f"by which rules two identifiers are one person; create: default, {','.join(DEFAULT)}; identity: carry everybody over to these",
+    help=f"by which rules two identifiers are one person; create: default, {','.join(DEFAULT)}; identity: carry "
+    "everybody over to these",
 )
 @dry_run
 def tenant(args: Args) -> Any:
@@ -65,7 +66,7 @@ def tenant(args: Args) -> Any:
 
 
 def list_tenants(args: Args) -> int:
-    """The tenants of the policy in force: regime, events, requesters, the receipt key's fingerprint once made; who is served here."""
+    """The tenants of the policy in force: regime, events, requesters, receipt key's fingerprint; who is served."""
     shared = the_world()
     rows: list[dict[str, Any]] = []
     for name, table in shared.policy.at(shared.clock.now().date()).tenant.items():
@@ -116,8 +117,8 @@ async def _own(shared: AppContext) -> bool:
     guard = read_guard(entry)
     if entry is not None and (first or guard is None or guard.guard_id != vault.guard_id()):
         raise StateRefusedError(
-            "the keystore holds another installation's entries, or RING has lost this one's: set CALLLOG_GUARD_KEYSTORE to a "
-            "database of its own"
+            "the keystore holds another installation's entries, or RING has lost this one's: set "
+            "CALLLOG_GUARD_KEYSTORE to a database of its own"
         )
     if not first:
         return await shared.anchored() is None
@@ -126,7 +127,8 @@ async def _own(shared: AppContext) -> bool:
         if await shared.log.starts(topic, partitions) != await shared.log.ends(topic, partitions):
             raise StateRefusedError(
                 f"{settings.topic(name)} holds another installation's records, or RING has lost this one's keys: set "
-                "CALLLOG_GUARD_CALLLOG_PREFIX and CALLLOG_GUARD_PRIVACY_PREFIX to prefixes of its own, then topics create"
+                "CALLLOG_GUARD_CALLLOG_PREFIX and CALLLOG_GUARD_PRIVACY_PREFIX to prefixes of its own, then topics "
+                "create"
             )
     return True
 
@@ -211,23 +213,31 @@ async def _raise(shared: AppContext, tenant: Tenant) -> None:
     try:
         await shared.look_back()
         await enter(shared)
-        topics = KafkaTopics(shared.settings, shared.options)
-        await asyncio.to_thread(topics.create, shared.keep_days, shared.events)
+        await _missing_topics(shared)
         if shared.vault.profile(tenant).forms < FORMS:
             await _taken_over(shared)
         now, many = shared.clock.now(), shared.settings.partitions
         shared.vault.upgrade(tenant, _legacy(shared, tenant), now, many, former=_contradicted(shared, tenant))
-        shared.vault.letters.renew(now)
+        for keys in (shared.vault.letters, shared.vault.moments):
+            keys.renew(now)
         await shared.ring(tenant).guard.tell_profile()
         await carried_over(shared, tenant, shared.vault.identity(tenant))
     finally:
         await shared.keystore.close()
 
 
+async def _missing_topics(shared: AppContext) -> None:
+    topics = KafkaTopics(shared.settings, shared.options)
+    try:
+        await asyncio.to_thread(topics.create, shared.keep_days, shared.events)
+    finally:
+        await asyncio.to_thread(topics.close)
+
+
 async def _taken_over(shared: AppContext) -> None:
     extents = KafkaExtents(shared.settings, shared.options)
     try:
-        for role in ROLES:
+        for role in FIRST_ROLES:  # the first release has no other
             await take_over(reads(shared, role), shared.keystore, extents)
     finally:
         await asyncio.to_thread(extents.close)
@@ -269,7 +279,8 @@ async def _make(shared: AppContext, tenant: Tenant, identity: tuple[str, ...]) -
     shared.vault.create_tenant(tenant, identity, now, shared.settings.partitions, apart_from=epoch)
     shared.vault.create_epoch(epoch)
     if shared.vault.profile(tenant).forms >= LETTERS_FROM:
-        shared.vault.letters.renew(shared.clock.now())
+        for keys in (shared.vault.letters, shared.vault.moments):
+            keys.renew(shared.clock.now())
     guard_id = shared.vault.guard_id()
     path = Path(shared.settings.policy).parent / "keys" / f"{tenant}-receipts.pub.pem"
     path.parent.mkdir(exist_ok=True)

@@ -86,7 +86,7 @@ def rights(args: Args) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A gap of a partition, for everybody who reads it; `officer` has accepted it, and its workers have not met that yet."""
+    """A gap of a partition, for all who read it; `officer` accepted it, and its workers have not met that yet."""
 
     gap: Gap
     roles: tuple[str, ...]

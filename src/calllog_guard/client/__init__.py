@@ -1,7 +1,7 @@
 """
-For backends: publish calls, send requests of people, follow their cases, check certificates. Importing it loads no worker's library.
+For backends: publish calls, send people's requests, follow cases, check certificates. It loads no worker's library.
 
-`Client` is for ordinary programs, `AsyncClient` for asyncio; `drafts` makes requests that are not sent yet; `verify_receipt` and
+`Client` is for ordinary programs, `AsyncClient` for asyncio; `drafts` makes requests not sent yet; `verify_receipt` and
 `open_export` need no server. What programs use is imported when it is asked for.
 """
 

@@ -20,7 +20,7 @@ from calllog_guard.client.cases import Answered, CaseStage, CaseView
 from calllog_guard.client.checks import Event, InvalidEventError, Problem, check, checked_event
 from calllog_guard.client.requests import Draft, Requests
 from calllog_guard.client.signing import RequesterKey, SealingKey, SignedRequest, Signer
-from calllog_guard.core.calls.event import Limits
+from calllog_guard.core.calls.event import LegForm, Limits
 from calllog_guard.core.cases.receipt import Receipt
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.decisions.decision import OWNED
@@ -102,7 +102,8 @@ class AsyncPublisher:
         settings = connection.settings
         day_ms = 86_400_000
         ahead, late = int(settings.event_ahead_s * 1000), settings.event_late_days * day_ms
-        self._limits = Limits(ahead_ms=ahead, late_ms=late, max_bytes=settings.event_max_bytes)
+        skew, most = round(settings.event_skew_s * 1000), settings.event_max_bytes
+        self._limits = Limits(ahead_ms=ahead, late_ms=late, max_bytes=most, skew_ms=skew)
 
     def check(self, events: Iterable[Event]) -> list[tuple[bytes, bytes]]:
         """
@@ -113,10 +114,11 @@ class AsyncPublisher:
 
         """
         at, now_ms = self._at, to_ms(_now())
+        form: LegForm = 1 if at.forms == 1 else 2
         records = []
         for index, event in enumerate(events):
             try:
-                records.append(checked_event(event, at.tenant, now_ms, self._limits, at.identity))
+                records.append(checked_event(event, at.tenant, now_ms, self._limits, at.identity, form))
             except MessageError as error:
                 raise InvalidEventError(index, error) from None
         return records
@@ -176,7 +178,7 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
 
     async def send(self, draft: Draft) -> str:
         """
-        Send a request; the id of the case that it opens, or of the case that it acts on. The same `jti` again is the same request.
+        Send a request; the id of the case that it opens or acts on. The same `jti` again is the same request.
 
         Raises:
             ConfigurationError: The desk would refuse it.
@@ -186,7 +188,8 @@ class AsyncPrivacy(Requests[Awaitable[str]]):
         held = draft.claims.get("hold")
         if isinstance(held, Mapping) and held.get("secret"):
             raise ConfigurationError(
-                "a secret hold is ordered with `calllog-guard request hold`, which writes to privacy.orders: sent from here it would show"
+                "a secret hold is ordered with `calllog-guard request hold`, which writes to privacy.orders: sent from "
+                "here it would show"
             )
         signed, at = self.sign(draft), self._at
         place = await at.transport.append(at.settings.topic(Topic.REQUESTS), at.home, signed.token)
@@ -206,7 +209,7 @@ class AsyncCases:
         self, case: str, *, until: str | None = None, timeout_s: float = FOLLOW_S
     ) -> AsyncGenerator[CaseStage, None]:
         """
-        The stages of a case, those that it has reached and those that it reaches, up to `until`, or to its certificate or end.
+        The stages of a case, those reached and those that it reaches, up to `until`, or to its certificate or end.
 
         Raises:
             RefusedError: The desk has refused the request.
@@ -238,7 +241,8 @@ def _late(view: CaseView, seconds: float) -> WorkersSilentError:
     found = view.latest
     if found is None:
         return WorkersSilentError(
-            f"no desk has taken the request of case {view.case} after {seconds:.0f} s: is `calllog-guard worker desk` running?"
+            f"no desk has taken the request of case {view.case} after {seconds:.0f} s: is `calllog-guard worker desk` "
+            "running?"
         )
     if found.waits_for:
         return WorkersSilentError(
@@ -295,12 +299,12 @@ class ClientOptions(TypedDict, total=False):
     """
     What a client is told beside the servers.
 
-    `tenant` is the tenant's name. `key` is the private key (PEM file) of a registered requester, `name` what the policy calls it
-    (default: the file's name). `desk` is the desk's public key that requests are sealed to, as `keys/iocom-desk.pub.pem`;
-    `plain=True` sends them unsealed. `receipts` is the tenant's public receipt key, as `keys/iocom-receipts.pub.pem`. `security` are
-    Kafka's client options for TLS and SASL, as in CALLLOG_GUARD_KAFKA_SECURITY. `audience` is the policy's, where it has one;
-    `identity` are the tenant's rules of identifiers; `settings` has names of topics and limits that are not the defaults, in place
-    of `kafka`; `forms` is the tenant's level of forms, where it is not upgraded.
+    `tenant` is the tenant's name. `key` is a registered requester's private key (PEM file), `name` its name by policy
+    (default: the file's name). `desk` is the desk's public key that seals requests, as `keys/iocom-desk.pub.pem`;
+    `plain=True` sends them unsealed. `receipts` is the public receipt key, as `keys/iocom-receipts.pub.pem`; `security`
+    are Kafka's client options for TLS, SASL, as in CALLLOG_GUARD_KAFKA_SECURITY. `audience` is the policy's, if any;
+    `identity` are the tenant's rules of identifiers; `settings` has names of topics and limits other than defaults,
+    in place of `kafka`; `forms` is the tenant's level of forms, where it is not upgraded.
     """
 
     tenant: Required[str]
@@ -317,7 +321,7 @@ class ClientOptions(TypedDict, total=False):
 
 
 class AsyncClient:
-    """A backend's way to one tenant of an installation: `kafka` are its bootstrap servers, `words` are those of `ClientOptions`."""
+    """A backend's way to a tenant of an installation: `kafka` are its bootstrap servers, `words` a `ClientOptions`."""
 
     def __init__(self, kafka: str = "localhost:9092", **words: Unpack[ClientOptions]) -> None:
         tenant, key, desk, receipts = (

@@ -1,7 +1,7 @@
 """
 Receipts and answers, checked and opened offline: needs neither Kafka nor Redis nor any setting.
 
-Rules: 1. Nothing that a receipt says is handed out before its signature is good.  2. A part is a record of a topic: what is larger is
+Rules: 1. Nothing of a receipt is handed out before its signature is good.  2. A part is a record: what is larger is
           none.  3. An answer is whole, of one case, or it is none.
 Source: docs/how-to/answer-access.md; `schemas/receipt.json`, `schemas/export.json`.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from calllog_guard.adapters.disk.private_files import write_once
 from calllog_guard.core.answers.parts import PARTS, Part
@@ -156,34 +156,48 @@ def open_export(directory: str | Path, key: str | Path | bytes, case: str | None
     if case is not None and answer.case != case:
         raise StateRefusedError(f"{directory} has parts of another case than {case}: one folder for each")
     if answer.lacking:
-        shown = ", ".join(map(str, answer.lacking[:20])) + (", …" if len(answer.lacking) > 20 else "")  # noqa: PLR2004 - a line
+        shown = ", ".join(map(str, answer.lacking[:20])) + (", …" if len(answer.lacking) > 20 else "")  # noqa: PLR2004
         raise StateRefusedError(f"{len(answer.lacking)} parts are missing beside {answer.parts} that are here: {shown}")
     return Export(answer, [sealed for _, sealed in sorted(parts, key=lambda pair: pair[0].part)])
 
 
-def write_parts(
-    directory: Path, start: bytes, receipts: Iterable[bytes], records: Iterable[tuple[bytes, bytes]]
-) -> int:
+class ChosenParts(NamedTuple):
+    """Of an answer the parts by their numbers, the digests that a receipt names, and that receipt."""
+
+    parts: dict[int, bytes]
+    digests: frozenset[str]
+    receipt: bytes | None
+
+
+def chosen_parts(start: bytes, receipts: Iterable[bytes], records: Iterable[tuple[bytes, bytes]]) -> ChosenParts:
     """
-    Write the parts of an answer and its receipt; of several parts of one number the one that the receipt names, or the last.
+    Of several parts of one number the one in the receipt, or the last.
 
     Args:
         start: What the keys of its parts begin with.
 
     """
-    signed: dict[str, bytes] = {}
+    digests, receipt = frozenset[str](), None
     for token in receipts:
         claims = unverified(token)
         if claims is not None and claims.stage == "exported":
-            signed = dict.fromkeys(claims.digests, token)
+            digests, receipt = frozenset(claims.digests), token
     found: dict[int, bytes] = {}
     for key, value in records:
         name = _PART.search(key) if key.startswith(start) else None
-        if name and (int(name[1]) not in found or digest_of(found[int(name[1])]) not in signed):
+        if name and (int(name[1]) not in found or digest_of(found[int(name[1])]) not in digests):
             found[int(name[1])] = value
+    return ChosenParts(found, digests, receipt)
+
+
+def write_parts(
+    directory: Path, start: bytes, receipts: Iterable[bytes], records: Iterable[tuple[bytes, bytes]]
+) -> int:
+    """Write the parts of an answer and its receipt; see `chosen_parts`."""
+    chosen = chosen_parts(start, receipts, records)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for number, value in found.items():
+    for number, value in chosen.parts.items():
         write_once(directory / f"part-{number}.jwe", [value])
-    for value in set(signed.values()):
-        write_once(directory / RECEIPT, [value])
-    return len(found)
+    if chosen.receipt is not None:
+        write_once(directory / RECEIPT, [chosen.receipt])
+    return len(chosen.parts)

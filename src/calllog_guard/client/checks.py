@@ -1,8 +1,8 @@
 """
 What would come of an event or a request, said before it is sent: the workers' own checks.
 
-Rules: 1. Nothing of the content is quoted.  2. What only the workers can know (who is held, who is braked, what lies in a queue) is not
-          guessed: a request without a finding may still wait for somebody, and a case may still be refused by an officer.
+Rules: 1. Nothing of the content is quoted.  2. What only workers can know (holds, brakes, what lies in a queue) is not
+          guessed: a request without a finding may still wait for somebody, and an officer may still refuse a case.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from calllog_guard.core.calls.event import CallEvent, CheckedEvent, Limits, read_event
+from calllog_guard.core.calls.event import CallEvent, LegForm, Limits
+from calllog_guard.core.calls.reading import read_event, whole
 from calllog_guard.core.cases.request_check import check_request, check_told
 from calllog_guard.core.codec import encode
 from calllog_guard.core.identity.rules import DEFAULT, canonical
@@ -27,7 +28,7 @@ _EVENTS: Final = {
     "too_late": "nothing: events of calls so old are taken in by `calllog-guard import`",
     "too_large": "split the call: an event is at most 256 KiB",
     "not_answered": "leave joined_at and left_at out of calls that were not answered",
-    "duplicate_party": "name each party once: both ids are one person's",
+    "duplicate_party": "name each party once, or with a `session` for each connection: both ids are one person's",
     "removed_party_present": "name the party under `parties` or under `removed`, not both",
 }
 Event = CallEvent | Mapping[str, Any] | bytes
@@ -59,10 +60,10 @@ class InvalidEventError(MessageError):
 
 
 def checked_event(
-    event: Event, tenant: str, now_ms: int, limits: Limits, identity: Sequence[str]
+    event: Event, tenant: str, now_ms: int, limits: Limits, identity: Sequence[str], form: LegForm
 ) -> tuple[bytes, bytes]:
     """
-    The record of an event: its key and its value.
+    The record of an event: its key and its value; `form` is the version of the tenant's legs.
 
     Raises:
         MessageError: A protector would refuse it.
@@ -72,7 +73,7 @@ def checked_event(
         raw = event
     else:
         raw = encode(event) if isinstance(event, CallEvent) else msgspec.json.encode(event)
-    found: CheckedEvent = read_event(raw, tenant=tenant, identity=identity, appended_ms=now_ms, limits=limits)
+    found = whole(read_event(raw, tenant=tenant, identity=identity, appended_ms=now_ms, limits=limits, form=form))
     return found.event.call_id.encode(), raw
 
 

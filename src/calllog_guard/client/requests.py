@@ -2,7 +2,7 @@
 Every type of request as a typed function.
 
 In: what the type takes.  Out: a draft, or whatever a subclass makes of one (`Privacy.erase` signs, seals and sends it).
-Rules: 1. The desk's table `TYPES` says what a type takes; a function has these words and no other.  2. A `jti` names the request for
+Rules: 1. The desk's table `TYPES` says what a type takes; a function takes no more.  2. A `jti` names the request for
           ever: with the same one it is the same request.
 Source: `schemas/request.json`; docs/how-to/send-an-erasure.md.
 """
@@ -109,11 +109,19 @@ class Requests(Generic[Sent]):
         return self._about("portability", subjects, identity, common, reply_key=_jwk(reply_key), range=_days(range))
 
     def rectify(
-        self, subjects: Iterable[str], call_id: str, *, identity: Identity, role: str | None = None,
-        joined_at: Moment | None = None, left_at: Moment | None = None, **common: Unpack[Common],
+        self, subjects: Iterable[str], call_id: str | tuple[str, str], *, identity: Identity,
+        role: str | None = None, joined_at: Moment | None = None, left_at: Moment | None = None,
+        **common: Unpack[Common],
     ) -> Sent:  # fmt: skip
-        """Correct a person's part of one call (Art. 16)."""
-        given = {"call_id": call_id, "role": role, "joined_at": _plain(joined_at), "left_at": _plain(left_at)}
+        """Correct a person's part of one call, or, where `call_id` is a pair, of that session of the call (Art. 16)."""
+        call, session = (call_id, None) if isinstance(call_id, str) else call_id
+        given = {
+            "call_id": call,
+            "session": session,
+            "role": role,
+            "joined_at": _plain(joined_at),
+            "left_at": _plain(left_at),
+        }
         facts = {name: value for name, value in given.items() if value is not None}
         return self._about("rectify", subjects, identity, common, facts=facts)
 
@@ -172,8 +180,8 @@ class Requests(Generic[Sent]):
         return self._ask("release", common, hold={"id": name}, subjects=list(subjects) or None)
 
     def disclose(
-        self, subjects: Iterable[str], reply_key: bytes | Mapping[str, str], *, authority: str, basis: str, notify: Notify,
-        identity: Identity, **terms: Unpack[Disclosed],
+        self, subjects: Iterable[str], reply_key: bytes | Mapping[str, str], *, authority: str, basis: str,
+        notify: Notify, identity: Identity, **terms: Unpack[Disclosed],
     ) -> Sent:  # fmt: skip
         """Give an authority what the law lets it have, sealed to its key."""
         claims: dict[str, Any] = {"authority": authority, "basis": basis, "reply_key": _jwk(reply_key)}
@@ -201,6 +209,18 @@ class Requests(Generic[Sent]):
     def complain(self, ground: str, *, subjects: Iterable[str] = (), **common: Unpack[Common]) -> Sent:
         """Put a complaint on record (DPA 2018 s.164A)."""
         return self._ask("complain", common, ground=ground, subjects=list(subjects) or None)
+
+    def same_as(
+        self, subjects: Iterable[str], *, identity: Identity, ground: str | None = None, **common: Unpack[Common]
+    ) -> Sent:
+        """Say that identifiers are one person, each of them verified: what is asked under one then reaches all."""
+        return self._about("same_as", subjects, identity, common, ground=ground)
+
+    def not_same_as(
+        self, subjects: Iterable[str], *, identity: Identity, ground: str | None = None, **common: Unpack[Common]
+    ) -> Sent:
+        """End what a `same_as` has said of these identifiers; what was done stays."""
+        return self._about("not_same_as", subjects, identity, common, ground=ground)
 
 
 class Drafts(Requests[Draft]):

@@ -1,7 +1,7 @@
 """
 Signs a draft with a requester's key and seals it to the desk's; asks no server.
 
-Rules: 1. What the desk would refuse by its form is refused here, before it is sent.  2. Sealed claims are padded, so that their length
+Rules: 1. What the desk would refuse by form is refused here, before sending.  2. Sealed claims are padded: their length
           does not tell a hold from an erasure.
 Source: RFC 7515, 7516, 7519; docs/how-to/send-an-erasure.md.
 """

@@ -104,7 +104,7 @@ class Cases:
         self._inner, self._loop = inner, loop
 
     def follow(self, case: str, *, until: str | None = None, timeout_s: float = FOLLOW_S) -> Iterator[CaseStage]:
-        """The stages of a case as they come, up to `until`, or to its certificate or end; WorkersSilentError when the time is over."""
+        """The stages of a case as they come, up to `until`, its certificate or end; WorkersSilentError on time-out."""
         stages = self._inner.follow(case, until=until, timeout_s=timeout_s)
 
         async def following() -> Any:

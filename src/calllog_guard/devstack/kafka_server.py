@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from calllog_guard.devstack import distribution
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.devstack.secured import Secured
 from calllog_guard.errors import ConfigurationError
 
@@ -66,13 +66,13 @@ _GIVEN: Final[deque[int]] = deque(maxlen=256)
 
 _PORTS: Final = range(12_000, 32_000)
 """
-Below those from which systems make connections (Linux from 32,768, others from 49,152): one of these may be taken by a connection
+Below those for connections (Linux from 32,768, others from 49,152): one of these may be taken by a connection
 before a server listens on it, or while it is down.
 """
 
 
 def free_port() -> int:
-    """A port of the loopback on which nothing listens, and that was not given to another server just now, nor by a neighbour of ours."""
+    """A port of the loopback that nothing listens on, and that neither we nor a neighbour gave to a server just now."""
     while True:
         port = secrets.choice(_PORTS[os.getpid() % 16 :: 16])
         if port not in _GIVEN and _is_free(port):
@@ -91,7 +91,7 @@ def _is_free(port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A broker's number, and its ports: for clients, for brokers (where these are apart), for the quorum, for the page of its figures."""
+    """A broker's number, and its ports: for clients, brokers (where apart), the quorum, and the page of its figures."""
 
     number: int
     client: int = field(default_factory=free_port)
@@ -123,7 +123,10 @@ def cluster(base: Path, profile: str, brokers: int, secured: Secured | None = No
     names = ["kafka"] if brokers == 1 else [f"kafka-{node.number}" for node in nodes]
     there = sorted(path.name for path in base.glob("kafka*") if path.is_dir())
     if there and there != names:
-        msg = f"{base} holds a stack of {len(there)} broker(s): start it with --brokers {len(there)}, or take another folder"
+        msg = (
+            f"{base} holds a stack of {len(there)} broker(s): start it with --brokers {len(there)}, or take another "
+            "folder"
+        )
         raise ConfigurationError(msg)
     return [KafkaServer(base / name, profile, nodes, node, secured) for name, node in zip(names, nodes, strict=True)]
 
@@ -188,7 +191,7 @@ class KafkaServer:
         logger.setLevel(logging.CRITICAL)  # a broker that is starting is no news
         try:
             options = self._secured.administration if self._secured else {}
-            client = KafkaAdminClient(bootstrap_servers=self.administered_at, request_timeout_ms=_PROBE_MS, **options)
+            client = administration(self.administered_at, request_timeout_ms=_PROBE_MS, **options)
             try:
                 there = client.describe_cluster()["brokers"]  # those that are down are listed too, as fenced
                 return any(each["broker_id"] == self._node.number and not each.get("is_fenced") for each in there)

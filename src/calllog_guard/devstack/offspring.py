@@ -1,9 +1,9 @@
 """
 Child processes that do not outlive us, and ends that leave none behind.
 
-Rules: 1. The kernel tells a child when the thread that started it ends, even by SIGKILL (Linux); elsewhere an orderly end must do.
+Rules: 1. The kernel tells a child when its starting thread ends, even by SIGKILL (Linux); elsewhere orderly ends do.
        2. The first SIGTERM or SIGINT unwinds what has begun; those that follow do not disturb the unwinding.
-       3. One that comes while a child is being started unwinds once it is there: what is raised in between is lost, for Python only
+       3. One that comes while a child starts unwinds once it is there: what is raised before is lost, for Python only
           prints what its hooks around a fork raise.
 Source: prctl(2), PR_SET_PDEATHSIG.
 """
@@ -59,9 +59,11 @@ def unwound_by_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def begun(command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+def begun(
+    command: Sequence[str], ends_by: signal.Signals = signal.SIGKILL, /, **options: Any
+) -> "subprocess.Popen[Any]":
     """
-    Start a child that the kernel ends with us.
+    Start a child that the kernel ends with us, by this signal.
 
     Raises:
         AskedError: A signal came meanwhile; the child is ended.
@@ -69,7 +71,7 @@ def begun(command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
     """
     _STARTS.append(0)
     try:
-        child = subprocess.Popen(command, preexec_fn=ends_with_us(), **options)  # noqa: S603, PLW1509 - our own commands
+        child = subprocess.Popen(command, preexec_fn=ends_with_us(ends_by), **options)  # noqa: S603, PLW1509 - ours
     finally:
         number = _STARTS.pop()
     if number:
@@ -80,7 +82,7 @@ def begun(command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
 
 
 def ends_with_us(number: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:
-    """What a new child does before its program, so that it gets this signal when we have ended; None where no kernel does that."""
+    """What a new child does before its program, to get this signal when we have ended; None where no kernel does it."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:  # not Linux
         return None

@@ -69,7 +69,7 @@ class RedisServer:
 
 
 class SecuredRedis(RedisServer):
-    """The same server, reached over a socket in a folder of its owner's alone, with the users of the documentation and no other."""
+    """The same server on a socket in its owner's own folder, with the users of the documentation and no other."""
 
     def __init__(self, directory: Path, secured: Secured) -> None:
         super().__init__(directory)
@@ -88,12 +88,12 @@ class SecuredRedis(RedisServer):
         return [server, "redis.conf"]
 
     def answers(self) -> bool:
-        """Whether the socket is there: that it answers is for the front to find out, through TLS and with a password."""
+        """Whether the socket is there: whether it answers is for the front to find out, by TLS and password."""
         return (self.directory / _SOCKET).exists()
 
 
 class TlsFront:
-    """The port of the secure profile: TLS, then the server's socket. The servers that come in wheels have no TLS of their own."""
+    """The port of the secure profile: TLS, then the server's socket. The servers in wheels have no TLS of their own."""
 
     name: Final = "redis-tls"
 

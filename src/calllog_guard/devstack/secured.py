@@ -1,9 +1,9 @@
 """
-The secure profile: TLS on every port, a user per role with a password of its own, and no right that the tables do not name.
+The secure profile: TLS on every port, a user with a password per role, and no right that the tables do not name.
 
-Rules: 1. Passwords and certificates are made anew at every start; they stand in files that only their owner may read, never in
+Rules: 1. Passwords and certificates are made anew at every start; they stand in files for their owner alone, never in
           arguments, logs or the environment.  2. The stack itself is the brokers' super user, by its certificate.
-Source: Apache Kafka 4.1, security: SSL, SASL/SCRAM, authorization; `core/rights/grants.py`, `core/rights/redis_rules.py`.
+Source: Apache Kafka 4.1: SSL, SASL/SCRAM, authorization; `core/rights/grants.py`, `core/rights/redis_rules.py`.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,
     ACLOperation,
@@ -28,6 +27,7 @@ from calllog_guard.core.rights.grants import KEYSTORE_USERS, USERS, Grant, grant
 from calllog_guard.core.rights.redis_rules import rules
 from calllog_guard.core.topics import Topic
 from calllog_guard.devstack.certificates import SERVER, make, write_private
+from calllog_guard.devstack.kafka_admin import administration
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.settings import PREFIX, Settings
 
@@ -105,7 +105,7 @@ class Secured:
 
         """
         settings = Settings()
-        client = KafkaAdminClient(bootstrap_servers=brokers, **self.administration)
+        client = administration(brokers, **self.administration)
         try:
             made = client.alter_user_scram_credentials(
                 [UserScramCredentialUpsertion(user, MECHANISM, word) for user, word in self._kafka.items()]

@@ -172,7 +172,8 @@ class Stack:
 
     Args:
         directory: Keeps all data; a later stack on it finds them again.
-        profile: `fast` compacts and sweeps within seconds; `production` keeps the defaults; `secure` is fast, with TLS, users, rights.
+        profile: `fast` compacts and sweeps within seconds; `production` keeps the defaults;
+            `secure` is fast, with TLS, users, rights.
         brokers: 1 or 3; with three, every record has three replicas and any one broker may be away.
         keeps: Open files that the servers hold open with us, as a lock.
 

@@ -1,7 +1,7 @@
 """
 TLS before a server that has none: takes connections on a port of 127.0.0.1, hands their bytes on to a Unix socket.
 
-The Redis servers that come in wheels are built without TLS. With this before it, such a server is reached by TLS alone: its own
+The Redis servers in wheels are built without TLS. With this before it, such a server is reached by TLS alone: its own
 socket lies in a folder that only its owner may enter. For development and tests: a server of one's own has `tls-port`.
 """
 

@@ -26,7 +26,7 @@ class Cleaners(Protocol):
     """The log cleaners of the brokers, where the brokers show them."""
 
     async def look(self) -> list[Cleaner | None]:
-        """What each page shows; None where it is silent or shows no cleaner, so that nothing is known of that broker."""
+        """What each page shows; None where it is silent or shows no cleaner: nothing is known of that broker."""
 
 
 class Finding(Protocol):
@@ -50,7 +50,7 @@ class Finding(Protocol):
 
 
 class Trim(msgspec.Struct, frozen=True):
-    """What a trim did to a partition: whether it was cut, and how many records that all had consumed are still there."""
+    """What a trim did to a partition: whether it was cut, and how many records consumed by all are still there."""
 
     cut: bool
     behind: int

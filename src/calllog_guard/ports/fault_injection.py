@@ -7,7 +7,7 @@ from calllog_guard.settings import CRASH_AT, STOP_AT
 
 
 class CrashPoints:
-    """Named steps of the protocols, at which a test may have the process killed or frozen; in production nothing happens."""
+    """Named steps of the protocols, at which a test may have the process killed or frozen; no effect in production."""
 
     def __init__(self, off: frozenset[str]) -> None:
         self._at = next((word.removeprefix(CRASH_AT) for word in off if word.startswith(CRASH_AT)), None)

@@ -31,7 +31,7 @@ class Keystore(Protocol):
         """Write entries; durable on return."""
 
     async def put_new(self, entries: Mapping[bytes, bytes]) -> bool:
-        """Write entries where none of their keys has one, else nothing (of one portion) and False; durable on return."""
+        """Write entries where none of their keys has one, else none (of a portion) and False; durable on return."""
 
     async def swap(
         self, changes: Mapping[bytes, tuple[bytes | None, bytes]], unchanged: Mapping[bytes, bytes | None]
@@ -68,7 +68,7 @@ class Kms(Protocol):
     """
     Wrapping keys, one per epoch; off the hot path, synchronous, each answer within seconds.
 
-    Every method raises KmsSilentError when no answer came, or none that says anything about the epoch: wait; KmsForbiddenError, which
+    Every method raises KmsSilentError when no answer came, or none about the epoch: wait; KmsForbiddenError, which
     is one, where the KMS lets these credentials not use the key.
     """
 

@@ -15,14 +15,14 @@ class Writer(Protocol):
         Write in order per partition.
 
         Raises:
-            LogSilentError: Some may be written, some not (UnacknowledgedError, withdrawn), or none; the unit is done again.
+            LogSilentError: Some are perhaps written (UnacknowledgedError, withdrawn), or none; the unit is done again.
             OutputTooLargeError: One is larger than its topic takes; the message is at fault.
             LogFaultError: A topic refuses what it must take.
 
         """
 
     async def withdraw(self) -> None:
-        """Give up what is not acknowledged: nothing of it is sent from now on. The next write is as good as the first."""
+        """Give up what is not acknowledged: nothing of it is sent from now on. The next write is as good as a first."""
 
 
 Place = tuple[str, int]
@@ -69,7 +69,7 @@ class Log(Protocol):
     async def read_each(
         self, topic: str, partitions: Sequence[int], visit: Callable[[Arrival], object]
     ) -> dict[int, tuple[int, int]]:
-        """As `read_all`, handed out; by partition the first offset, and the end as it was before the first record was read."""
+        """As `read_all`, handed out; by partition the first offset, and the end as before the first record was read."""
 
     async def tail(self, topic: str, partition: int, start: int, most: int) -> tuple[list[Arrival], int, int]:
         """About `most` records from an offset on, the offset after them, and the end."""
@@ -86,7 +86,7 @@ class Log(Protocol):
         """
         Up to `most` records at a time, from `starts` (or what is left there) to the present ends.
 
-        With each, where partitions go on behind it: what compaction or an aborted transaction left empty counts as read.
+        With each, where partitions go on behind it: what compaction or an aborted transaction emptied counts as read.
 
         Args:
             committed: Without what a transaction has not committed.
@@ -119,7 +119,7 @@ class Record(Protocol):
 
 
 class GroupConsumer(Protocol):
-    """A member of a consumer group, which commits and moves nowhere by itself. Methods that ask raise LogSilentError."""
+    """A member of a consumer group, which commits and moves only when told. Methods that ask raise LogSilentError."""
 
     async def start(self) -> None:
         """Connect."""

@@ -9,7 +9,7 @@ import msgspec
 
 
 class LegFacts(msgspec.Struct, frozen=True):
-    """What decides when a leg falls due: the day of its call, its purposes, the policy it was sealed under; and where it lies."""
+    """What decides when a leg falls due: its call's day, its purposes, the policy that sealed it; and where it lies."""
 
     day: date
     mask: int
@@ -26,7 +26,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Up to where both topics are in the index, which topics they were, when that was (milliseconds), and the rows' form."""
+    """Up to where both topics are in the index, which topics they were, when (milliseconds), and the rows' form."""
 
     legs: int
     decisions: int
@@ -93,14 +93,17 @@ class Index(Protocol):
 class Rows(Protocol):
     """Sorted rows of bytes that survive a restart. Raises IndexFaultError: delete them, they are made anew."""
 
-    def write(self, rows: Mapping[bytes, bytes]) -> None:
-        """Put rows, all or none."""
+    def write(self, rows: Mapping[bytes, bytes | None]) -> None:
+        """Put rows, and remove those that are None: all or nothing."""
 
     def get(self, key: bytes) -> bytes | None:
         """One row."""
 
     def begin(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The rows whose keys begin so, in their order."""
+        """The rows whose keys begin so, in their order; what is written meanwhile may be missed."""
+
+    def forget(self) -> None:
+        """Make sure that removed rows leave the files."""
 
     def close(self) -> None:
         """Let go of the files."""
@@ -110,7 +113,7 @@ class Rows(Protocol):
 
 
 class Shown(IntEnum):
-    """Whether a leg is downstream: hidden (restricted, objected to, not consented), there, or handed out and perhaps there."""
+    """Whether a leg is downstream: hidden (restricted, objected to, no consent), there, or handed out, maybe there."""
 
     HIDDEN = 0
     THERE = 1
@@ -175,7 +178,7 @@ class Cursor(Protocol):
         """Every leg of a day that was sealed under a version."""
 
     def save(self, bookmark: Bookmark, kept: Sequence[ShownLeg], dropped: Sequence[tuple[str, str]]) -> None:
-        """Write all of it at once, durably: legs that are there (again), and names and tokens that must be forgotten."""
+        """Write all of it at once, durably: legs that are there (again), and names and tokens to be forgotten."""
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,7 +1,7 @@
 """
 What a person gets, and what an authority gets: pages over an answer.
 
-Rules: 1. Each is written for its reader: a person is told in plain words, an authority what it asked for, on whose word, and how to
+Rules: 1. Each is written for its reader: a person gets plain words, an authority its question, on whose word and how to
           check it.  2. A page says nothing that the sealed parts do not say, but how to check them.
 Source: GDPR Art. 12(1), 15, 20; `core/answers/`.
 """
@@ -76,7 +76,12 @@ def person_pages(answer: Answer, evidence: Evidence) -> Iterator[tuple[str, Iter
     about = answer.about
     calls = list(pages_of(answer.legs, about.zone))
     names = ["index.html", *(f"calls-{number}.html" for number in range(2, len(calls) + 1))]
-    shared = {"answer": answer, "about": about, "names": names, "several": len(about.subjects) > 1}
+    shared = {
+        "answer": answer,
+        "about": about,
+        "names": names,
+        "several": len(about.subjects) > 1 or bool(about.linked),
+    }
     first = pieces(
         "person.html.j2",
         **shared,

@@ -1,7 +1,7 @@
 """
 Calls as rows: of a page, in words; of a file of comma separated values.
 
-Rules: 1. What a spreadsheet would take for a formula is made text.  2. Exact values are in the sealed parts and in `export.json`.
+Rules: 1. What a spreadsheet would take for a formula is made text.  2. The sealed parts and `export.json` are exact.
 Source: RFC 4180; OWASP, CSV Injection.
 """
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Final
+
+import msgspec
 
 from calllog_guard.core.answers.parts import ExportedLeg
 from calllog_guard.reports.words import MONTHS, day_words, moment, span_words
@@ -72,7 +74,9 @@ def _row(leg: ExportedLeg, zone: str, *, exact: bool) -> Row:
         began=f"{began.day} {MONTHS[began.month - 1]}, {began:{'%H:%M:%S' if exact else '%H:%M'} %Z}",
         length=span_words(_seconds(leg)),
         what=_KINDS.get(leg.kind, leg.kind),
-        seen=", ".join(filter(None, (_ROLES.get(leg.role, leg.role), _OUTCOMES.get(leg.outcome, leg.outcome)))),
+        seen=", ".join(
+            filter(None, (_ROLES.get(leg.role, leg.role), _OUTCOMES.get(leg.outcome, leg.outcome), _estimated(leg)))
+        ),
         people=leg.parties,
         subject=leg.subject,
         purposes=leg.purposes,
@@ -81,6 +85,10 @@ def _row(leg: ExportedLeg, zone: str, *, exact: bool) -> Row:
         outcome=leg.outcome,
         role=leg.role,
     )
+
+
+def _estimated(leg: ExportedLeg) -> str:
+    return "when you joined or left was not reported: an estimate" if leg.estimated else ""
 
 
 def _seconds(leg: ExportedLeg) -> float:
@@ -105,5 +113,11 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         text = " ".join(f"{name}={each}" for name, each in value.items())
     else:
-        text = " ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        text = (
+            " ".join(value)
+            if isinstance(value, tuple)
+            else ""
+            if value is None or value is msgspec.UNSET
+            else str(value)
+        )
     return "'" + text if text.lstrip(" \u00a0\ufeff")[:1] in _FORMULA else text

@@ -1,7 +1,7 @@
 """
 A receipt as a page that a person can read, print and check.
 
-Rules: 1. The page says nothing that the signed claims do not say, but how to check them.  2. What was not looked at is said as
+Rules: 1. The page says no more than the signed claims, but how to check them.  2. What was not looked at is said as
           plainly as what was.
 Source: GDPR Art. 5(2), 17, 19.
 """
@@ -15,7 +15,7 @@ from calllog_guard.reports.pages import page
 
 _CERTIFICATES: Final = frozenset({"absent", "gone"})
 _REMOVED: Final = frozenset({"tombstoned", "absent", "gone"})
-_STAGES: Final = {
+STAGE_WORDS: Final = {
     "accepted": "Request accepted: its signature was checked",
     "decided": "Decided, and handed on to be carried out",
     "fenced": "Nothing is opened or stored against it any more",
@@ -34,7 +34,8 @@ _VERDICTS: Final = {
     "accepted": "The request was accepted.",
     "fenced": "From now on nothing is opened or stored against this request.",
     "copied": "What must be kept was put apart.",
-    "destroyed": "What was stored cannot be read any more, save with a backup of the key store until the day named below.",
+    "destroyed": "What was stored cannot be read any more, save with a backup of the key store until the day named "
+    "below.",
     "tombstoned": "Every record concerned is marked for removal. The removal itself is still to be observed.",
     "rewritten": "The records are corrected. The removal of what they said before is still to be observed.",
     "exported": "The copy was made and sealed to whoever asked for it.",
@@ -43,7 +44,8 @@ _VERDICTS: Final = {
     "decided": "The request is carried out: nobody was met whom it concerns, and nothing was left to do.",
     "answered": "The request is answered.",
     "refused": "An officer refused the request; the reasons and the remedies are told apart.",
-    "unfound": "Nothing was found to which the request could be done. An officer decides what that means, and you are told.",
+    "unfound": "Nothing was found to which the request could be done. An officer decides what that means, and you are "
+    "told.",
 }
 _NOBODY: Final = (
     "Nobody was known under the identifiers of the request, and a look from outside found no record of theirs."
@@ -51,17 +53,20 @@ _NOBODY: Final = (
 _NOTHING: Final = "No record had to be removed for this request."
 _MEANS: Final = {
     "consumer:read_uncommitted": "The log was read as an outsider reads it, from its beginning to its end.",
-    "files:segments": "Every file of the log was read on as many brokers' disks as the table says, also files set aside for deletion.",
+    "files:segments": "Every file of the log was read on as many brokers' disks as the table says, also files set "
+    "aside for deletion.",
     "keystore:rewritten": "The key store's file had been rewritten without the destroyed keys.",
 }
 _LEFT: Final = {
     "events": "The calls as they were first published, before they were sealed",
+    "moments": "Joins and leaves as platforms reported them, sealed until they were paired, and the calls made of them",
     "requests": "This request as it was sent",
     "dead": "Messages that could not be handled, sealed to the operator",
     "notices": "Notices about this case, sealed to whom they are for",
     "exports": "Copies made for the person, sealed to the person",
-    "clear_calls": "Other people's own records of the same calls, written before a change of their form: sealed to those people, they may "
-    "name the call by an identifier that was made of addresses (records of people whose data are restricted may stay longer)",
+    "clear_calls": "Other people's own records of the same calls, written before a change of their form: sealed to "
+    "those people, they may name the call by an identifier that was made of addresses (records of people whose data "
+    "are restricted may stay longer)",
     "backup_end": "Backups of the key store; after this day they open nothing",
 }
 
@@ -103,7 +108,8 @@ def certificate(receipt: Receipt, checked: SignatureCheck) -> str:
         verdict=_NOBODY if nobody and final else _NOTHING if nothing else _VERDICTS[receipt.stage],
         nobody=nobody and not final,
         unknown=len(receipt.unknown or ()) if receipt.known else 0,
-        stages=[(_STAGES.get(name, name), at) for name, at in _ordered(receipt)],
+        linked=receipt.linked or 0,
+        stages=[(STAGE_WORDS.get(name, name), at) for name, at in _ordered(receipt)],
         looks=looks,
         means=list(dict.fromkeys(_MEANS.get(how, how) for look in looks for how in look.how)),
         unread=any(look.on_disk < look.replicas for look in looks),
@@ -113,5 +119,5 @@ def certificate(receipt: Receipt, checked: SignatureCheck) -> str:
 
 
 def _ordered(receipt: Receipt) -> list[tuple[str, datetime]]:
-    ranks = {name: rank for rank, name in enumerate(_STAGES)}
+    ranks = {name: rank for rank, name in enumerate(STAGE_WORDS)}
     return sorted(receipt.stages.items(), key=lambda item: (item[1], ranks.get(item[0], len(ranks))))

@@ -4,6 +4,9 @@ A month in the office as a page and as Markdown.
 Rules: 1. What the page shows is in the report: no other source.
 """
 
+from collections.abc import Collection
+from typing import Any
+
 from calllog_guard.core.audit.month_lines import Report
 from calllog_guard.reports.month_charts import by_access, by_day, by_stage, by_state
 from calllog_guard.reports.month_tables import counts, tables
@@ -13,19 +16,30 @@ from calllog_guard.reports.words import plain
 
 def month_page(report: Report) -> str:
     """The page."""
+    return page("month.html.j2", **month_values(report))
+
+
+def month_values(report: Report, leave_out: Collection[str] = ()) -> dict[str, Any]:
+    """
+    What the page's template is given.
+
+    Args:
+        leave_out: The titles of tables that are not shown.
+
+    """
     charts = {
         "Erasures by stage": by_stage(report.stages) if report.stages else None,
         "Who opened records": by_access(report.opened) if report.opened else None,
     }
-    return page(
-        "month.html.j2",
-        report=report,
-        tiles=_tiles(report),
-        waits=_waits(report),
-        by_state=by_state(report.counts) if report.counts else None,
-        by_day=by_day(report.days),
-        sections=[(table, charts.get(table.title)) for table in tables(report)],
-    )
+    shown = [table for table in tables(report) if table.title not in leave_out]
+    return {
+        "report": report,
+        "tiles": _tiles(report),
+        "waits": _waits(report),
+        "by_state": by_state(report.counts) if report.counts else None,
+        "by_day": by_day(report.days),
+        "sections": [(table, charts.get(table.title)) for table in shown],
+    }
 
 
 def month_markdown(report: Report) -> str:

@@ -1,5 +1,5 @@
 """
-The charts of a report: where each mark stands, for the template that draws them as SVG; every value is also written out.
+The charts of a report: where each mark stands, for the template that draws them as SVG; every value is also written.
 
 Lengths are in the units of a chart's own view box; how a mark looks is its `look`, a class of the style.
 """

@@ -1,7 +1,7 @@
 """
 A notice as a letter: to a person, to a recipient of the data; as text for who sends it on, and as a page.
 
-Rules: 1. A letter says what was done, since when, why, and what its reader can do.  2. It says nothing that the notice does not say,
+Rules: 1. A letter says what was done, since when, why, and what its reader can do.  2. It says no more than the notice,
           but who writes it and where to complain.
 Source: GDPR Art. 12(3), 12(4), 18(3), 19; `core/cases/notices.py`.
 """

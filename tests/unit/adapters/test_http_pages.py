@@ -86,7 +86,7 @@ async def test_metrics_are_in_the_form_of_prometheus(port: int) -> None:
 async def test_who_asks_for_nothing_is_left_and_others_are_answered(
     port: int, request_: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that sends no request, half of one or an endless one holds its own connection alone, and not for long."""
+    """A client that sends no request, half of one or an endless one holds its own connection alone, not for long."""
     monkeypatch.setattr(module._Handler, "timeout", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request_)

@@ -1,4 +1,4 @@
-"""Several tenants in one policy file: whom a process serves, and that nothing is shared that one would destroy for the other."""
+"""Several tenants in one policy file: whom a process serves, and that no tenant can destroy what another shares."""
 
 from pathlib import Path
 

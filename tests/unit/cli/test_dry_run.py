@@ -1,4 +1,4 @@
-"""`request --dry-run`: what a desk would say is said before anything is sent, by the same checks, and no server is asked."""
+"""`request --dry-run`: what a desk would say is said before sending, by the same checks, and no server is asked."""
 
 import json
 from pathlib import Path

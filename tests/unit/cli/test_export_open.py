@@ -1,4 +1,4 @@
-"""`export open`: files that only the owner reads, nothing written over, what lacks is said, hostile parts are refused."""
+"""`export open`: files for the owner alone, nothing written over, what lacks is said, hostile parts are refused."""
 
 import csv
 import hashlib

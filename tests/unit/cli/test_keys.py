@@ -1,4 +1,4 @@
-"""Key pairs from the command line: private halves for their owner alone, requesters in and out of the policy, comments kept."""
+"""Key pairs from the command line: private halves for the owner only, requesters in and out, comments kept."""
 
 import json
 import stat

@@ -1,4 +1,4 @@
-"""Notices as letters: each reader learns what was done, why, and what they can do; recipients learn nothing that is the person's."""
+"""Notices as letters: each reader learns what was done, why, and what they can do; recipients no personal data."""
 
 import json
 import stat

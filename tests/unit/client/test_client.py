@@ -1,4 +1,4 @@
-"""The client before anything is sent: what it loads, what it signs and seals, what it refuses, and what it makes of a case."""
+"""The client before anything is sent: what it loads, signs, seals and refuses, and what it makes of a case."""
 
 import subprocess
 import sys
@@ -59,6 +59,8 @@ DRAFTS: dict[str, Draft] = {
     "refuse": drafts.refuse(CASE, "no"),
     "clock": drafts.clock(CASE, "noticed", to="person"),
     "complain": drafts.complain("unhappy"),
+    "same_as": drafts.same_as([WHO, "+441632960961"], identity="verified"),
+    "not_same_as": drafts.not_same_as([WHO], identity="verified", ground="another's"),
 }
 SIGNER = Signer(tenant=TENANT, key=KEY, seal=SEAL)
 
@@ -84,6 +86,7 @@ def call(**more: Any) -> CallEvent:
     return CallEvent(**(whole | {"parties": parties} | more))
 
 
+@pytest.mark.slow
 def test_importing_every_name_loads_no_workers_library() -> None:
     """A backend must not carry a worker's dependencies."""
     program = (
@@ -187,7 +190,7 @@ def test_an_event_that_a_protector_would_refuse_is_named_by_its_place_alone() ->
     assert [key for key, _ in good] == [b"c1"] * 3
     bad: dict[str, CallEvent | bytes] = {
         "foreign_tenant": call(tenant="other"),
-        "missing_field": call(ended_at=None),
+        "missing_field": b'{"tenant":"iocom","call_id":"c1"}',
         "duplicate_party": call(parties=(Party(id=WHO, role="host"), Party(id="ALICE@example.org", role="guest"))),
         "too_late": call(started_at=datetime(2020, 1, 1, tzinfo=UTC)),
         "unknown_field": b'{"recording":true}',

@@ -1,4 +1,4 @@
-"""What a user's program sees of the client's types: mypy strict reads this file in `make check`, and an ignore that is needless fails."""
+"""What a user's program sees of the client's types: mypy strict reads it in `make check`; a needless ignore fails."""
 
 from collections.abc import Awaitable, Iterator
 from typing import assert_type

@@ -1,5 +1,5 @@
 """
-What a later release wrote, met by this one: a later minor one's message is read, everything of a later major version is refused by name.
+What a later release wrote: a later minor one's message is read, all of a later major version is refused by name.
 
 Whoever adds a message says here whether our own programs write it; whoever adds a stored form adds its row.
 """
@@ -36,7 +36,7 @@ KEY = Secret(bytes(32))
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 FROM_OUTSIDE = {
-    "CallEvent", "Ephemeral", "Facts", "Hold", "Party", "Publication", "Range", "ReplyKey", "Request", "SealedHeader"
+    "CallEvent", "RemovedSession", "Ephemeral", "Facts", "Hold", "Party", "Publication", "Range", "ReplyKey", "Request", "SealedHeader"
 }  # fmt: skip
 """Written by others, or by people: an unknown field is refused. A policy is a promise: nobody follows half of one."""
 SHOWN = ("calllog_guard.core.audit.month_lines", "calllog_guard.core.calls.view")
@@ -62,7 +62,7 @@ def test_every_message_of_our_own_programs_may_gain_fields() -> None:
     assert strict == FROM_OUTSIDE
 
 
-# --- one byte or number says which version a stored form has ------------------------------------------------------------
+# --- one byte or number says which version a stored form has ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(UNREAD))
@@ -176,6 +176,6 @@ PERSONS: dict[str, Callable[[bytes], object]] = {
 
 @pytest.mark.parametrize("kind", PERSONS)
 def test_one_persons_entry_of_a_later_version_stops_nobody_else(kind: str) -> None:
-    """It is a flipped bit as likely: nobody passes it, and nobody else waits for it. A release that writes such raises the guard entry."""
+    """It is a flipped bit as likely: it is not passed, and nobody waits. A release that writes it raises the guard."""
     with pytest.raises(EntryCorruptError):
         PERSONS[kind](bytes([LATER]) + bytes(200))

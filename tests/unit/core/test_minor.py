@@ -1,4 +1,4 @@
-"""Unknown fields of a later minor version are passed over and kept by whoever rewrites a message; a later major version halts."""
+"""Unknown fields of a later minor version are passed over and kept in a rewrite; a later major version halts."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

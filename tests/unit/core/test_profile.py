@@ -1,4 +1,4 @@
-"""A tenant's profile says which forms are written: nobody changes it unnoticed, everybody follows it, and it never falls back."""
+"""A tenant's profile says which forms are written: nobody changes it unnoticed, all follow it, it never falls back."""
 
 import json
 from collections.abc import Callable

@@ -60,7 +60,7 @@ EACH = pytest.mark.parametrize("opened", releases(), indirect=True)
 
 
 class Opened:
-    """A fixture opened with nothing but this release's readers: what was found of each form, and its JSON where it has one."""
+    """A fixture opened by this release's readers alone: what was found of each form, and its JSON where it has one."""
 
     def __init__(self, release: str, folder: Path) -> None:
         self.fixture, self.folder = Fixture(release), folder
@@ -115,7 +115,7 @@ class Opened:
         else:
             self.readers[record.topic](record)
 
-    # --- topics ---------------------------------------------------------------------------------------------------------
+    # --- topics -------------------------------------------------------------------------------------------------------
 
     def _plain(self, decoder: Any, record: Frozen) -> None:
         self.note(decoder.type.__name__, decoder, record.value or b"")

@@ -10,7 +10,7 @@ from make_vectors import EPOCH, TENANT, vectors
 from calllog_guard.core.cases.secret_cases import open_case, secret_key
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.held_envelope import HoldEntry, HoldSecret, open_hold
-from calllog_guard.core.crypto.leg_envelope import LegHeader, leg_aad, leg_head, nonces, open_leg
+from calllog_guard.core.crypto.leg_envelope import LegHeader, leg_head, leg_header, nonces, open_leg, seal_each
 from calllog_guard.core.crypto.subject_secrets import DataKey, Secret, month_from
 from calllog_guard.core.identifiers import EpochName, b64
 from calllog_guard.core.retention.tally import TallyName, TallyPlace, open_tally, tally_epoch
@@ -30,7 +30,7 @@ def test_the_first_part_of_a_leg_is_its_encoded_header(purposes: int, topic: str
     header = LegHeader(
         kid=kid, mon="2026-10", day="2026-10-31", rid=rid, pur=purposes, pol="2026-11-01", ten="io-9", top=topic
     )
-    assert leg_aad(leg_head("2026-11-01", "io-9", topic), kid, "2026-10-31", rid, purposes) == b64(encode(header))
+    assert leg_header(leg_head("2026-11-01", "io-9", topic), kid, "2026-10-31", rid, purposes) == encode(header)
 
 
 def test_no_nonce_is_handed_out_twice() -> None:
@@ -38,6 +38,20 @@ def test_no_nonce_is_handed_out_twice() -> None:
     assert len({raw for raw, _ in drawn}) == 2000
     assert {len(raw) for raw, _ in drawn} == {12}
     assert all(text == b64(raw) for raw, text in drawn)
+
+
+def test_what_is_sealed_at_once_is_what_is_sealed_alone() -> None:
+    """Headers and texts of every length: none's letters depend on its neighbours', and each opens under its own key."""
+    keys = [DataKey(bytes([number]) * 32) for number in range(200)]
+    drafts = [(b"h" * (number % 7 + 1), b"p" * number, key) for number, key in enumerate(keys)]
+    sealed = seal_each(drafts)
+    assert [open_leg(leg, key) for leg, key in zip(sealed, keys, strict=True)] == [text for _, text, _ in drafts]
+    parts = [leg.split(b".") for leg in sealed]
+    assert [(each[0], each[1]) for each in parts] == [(b64(header), b"") for header, _, _ in drafts]
+    assert len({each[2] for each in parts}) == len(parts), "no nonce twice"
+    with pytest.raises(RecordError):
+        open_leg(sealed[0], keys[1])
+    assert seal_each([]) == []
 
 
 def test_an_independent_jose_library_opens_a_leg() -> None:

@@ -1,4 +1,4 @@
-"""`docker compose up` brings a working stack from nothing, shows nothing beyond this machine, and gives no worker a person's key."""
+"""`docker compose up` makes a working stack from nothing, for this machine alone; no worker gets a person's key."""
 
 import importlib
 import re
@@ -10,12 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = importlib.import_module("yaml").safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-WORKERS = ("protector", "desk", "keeper", "auditor")
+ALWAYS = ("protector", "desk", "keeper", "auditor")
+SOURCES = ("ingest", "sessions")
+"""Workers that need an `ingest.toml`."""
+WORKERS = (*ALWAYS, *SOURCES)
 
 
 def volumes(name: str) -> dict[str, str]:
     """Where a service has which volume."""
-    pairs = [each.split(":") for each in SERVICES[name]["volumes"] if ":" in each]
+    pairs = [each.split(":") for each in SERVICES[name].get("volumes", ()) if ":" in each]
     return {pair[0]: ":".join(pair[1:]) for pair in pairs}
 
 
@@ -39,6 +42,20 @@ def test_no_worker_has_a_private_key_of_people_or_may_write_the_policy(name: str
     assert "/people" in volumes("setup")["people"]
     copied = re.findall(r"cp (\S+) ", "".join(SERVICES["setup"]["entrypoint"]))
     assert copied == ["/people/policy.toml", "/people/keys/*.pub.pem"]
+
+
+def test_what_needs_an_ingest_file_starts_by_its_profile_alone() -> None:
+    """`docker compose up` would otherwise restart both for ever; the secrets of platforms reach nobody else."""
+    assert all(SERVICES[name]["profiles"] == ["sources"] for name in SOURCES)
+    assert not [name for name in ALWAYS if "profiles" in SERVICES[name]]
+    where = {name: volumes(name)["sources"] for name in SERVICES if "sources" in volumes(name)}
+    assert where == {"ingest": "/sources:ro", "cli": "/sources"}
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "CALLLOG_GUARD_INGEST=/sources/ingest.toml" in image
+    assert re.search(r"install -d -o guard .* /sources ", image)
+    assert SERVICES["ingest"]["environment"]["CALLLOG_GUARD_INGEST_HTTP"] == "0.0.0.0:6080"
+    assert "127.0.0.1:6080:6080" in SERVICES["ingest"]["ports"]
+    assert SERVICES["ingest"]["environment"].items() > SERVICES["protector"]["environment"].items()
 
 
 def test_every_port_is_on_this_machine_alone() -> None:

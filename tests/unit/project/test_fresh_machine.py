@@ -1,6 +1,7 @@
-"""A machine on which nothing of ours has run yet: which Python, which packages, which servers, and what is said where one is missing."""
+"""A machine on which nothing of ours has run yet: Python, packages, servers, and what is said where one is missing."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,9 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import browser_world
 import locks
+import npm_packages
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -86,6 +89,56 @@ def test_a_lock_is_current_whole_and_names_no_index(name: str) -> None:
     assert len(pins) > 30
     assert len(pins) == len(re.findall(r"^[\w.-]+.*==", text, re.MULTILINE)), "each is pinned"
     assert len(re.findall(r"^[\w.-]+.*\n {4}--hash=sha256:", text, re.MULTILINE)) == len(pins), "each has hashes"
+
+
+@pytest.mark.parametrize("folder", ["examples/node", "tools/asyncapi_parser", "tests/support/browser"])
+def test_packages_of_npm_are_pinned_by_version_and_hash_and_no_host_is_named(folder: str) -> None:
+    package = json.loads((ROOT / folder / "package.json").read_text("utf-8"))
+    lock = json.loads((ROOT / folder / "package-lock.json").read_text("utf-8"))["packages"]
+    assert lock[""]["dependencies"] == package["dependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in package["dependencies"].values())
+    others = {name: each for name, each in lock.items() if name}
+    assert len(others) >= len(package["dependencies"])
+    assert all(each["integrity"].startswith("sha512-") and "resolved" not in each for each in others.values())
+
+
+def test_where_a_browser_or_npm_is_missing_a_build_machine_fails_and_another_skips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    for asked in (browser_world.executable, npm_packages.node_modules):
+        monkeypatch.setenv("CI", "true")
+        with pytest.raises(pytest.fail.Exception, match="CI must run every test"):
+            asked()
+        monkeypatch.delenv("CI")
+        with pytest.raises(pytest.skip.Exception):
+            asked()
+    assert "chromium" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_libraries_of_maven_are_pinned_by_version_and_hash() -> None:
+    versions = re.findall(r"<version>(.+?)</version>", (ROOT / "examples/java/pom.xml").read_text("utf-8"))
+    assert len(versions) > 4
+    assert all(re.fullmatch(r"[\d.]+", version) for version in versions)
+    hashes = (ROOT / "examples/java/libs.sha256").read_text("utf-8").splitlines()
+    named = set(
+        re.findall(
+            r"<artifactId>(kafka-clients|nimbus-jose-jwt|tink|slf4j-nop)<",
+            (ROOT / "examples/java/pom.xml").read_text("utf-8"),
+        )
+    )
+    assert all(any(line.endswith(".jar") and f"  {name}-" in line for line in hashes) for name in named)
+    assert all(re.fullmatch(r"[0-9a-f]{64}  [\w.-]+\.jar", line) for line in hashes)
+
+
+def test_the_build_machine_checks_the_contract_and_gets_what_it_lacks() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    targets = script.splitlines()[-1].split()
+    assert targets[:2] == ["exec", "make"]
+    assert {"check", "asyncapi", "docs", "test"} <= set(targets)
+    assert {"openjdk-17-jdk-headless", "maven", "nodejs", "npm"} <= set(re.findall(r"[\w.-]+", script))
 
 
 def test_what_is_pinned_is_what_pyproject_allows() -> None:

@@ -1,4 +1,4 @@
-"""Whoever types a command wrong, or has no servers, gets a sentence that says what to do, and an exit code that means what it says."""
+"""A wrong command, or missing servers, give a sentence that says what to do, and an exit code that says the same."""
 
 import json
 import socket
@@ -229,6 +229,7 @@ def test_bad_rows_are_told_by_line_and_reason_and_nothing_is_published(folder: P
     ]
 
 
+@pytest.mark.slow
 def test_doctor_without_servers_tells_every_check_and_what_holds_nevertheless(typed: Typed) -> None:
     """One that takes minutes is asked once, and not again after a mend."""
     code, out, err = typed("doctor")

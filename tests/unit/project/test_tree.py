@@ -1,4 +1,4 @@
-"""The tree is the table of contents: small folders, short modules, no class name twice, and every path that a text names exists."""
+"""The tree is the table of contents: small folders, short modules, no class name twice, every path in a text exists."""
 
 import ast
 import re
@@ -36,6 +36,7 @@ def test_a_module_has_at_most_400_lines() -> None:
     assert {name for name, count in lines.items() if count > MOST_LINES} == set()
 
 
+@pytest.mark.slow
 def test_no_class_name_stands_twice() -> None:
     homes: dict[str, list[str]] = defaultdict(list)
     for path in MODULES:
@@ -63,7 +64,7 @@ def test_every_file_that_a_module_names_exists(path: Path) -> None:
     )
 
 
-GIVEN = {"policy.toml"}
+GIVEN = {"policy.toml", "ingest.toml"}
 """Files of an installation."""
 
 
@@ -77,6 +78,6 @@ def test_the_map_has_every_folder() -> None:
 
 
 def test_no_two_files_of_tests_have_one_name() -> None:
-    """Tests are no packages: pytest takes two files of one name for one, and runs neither's where the other's was loaded."""
+    """Tests are no packages: pytest takes two files of one name for one, and runs neither's if one was loaded."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, many in names.items() if many > 1] == []

@@ -112,6 +112,7 @@ def test_calls_are_in_order_and_on_the_clocks_of_the_zone_with_its_name(tmp_path
     assert {clock for _, month, clock in began if month == "November"} == {"GMT"}
 
 
+@pytest.mark.slow
 def test_more_calls_than_a_page_holds_are_on_pages_that_lead_to_each_other(tmp_path: Path) -> None:
     pages = shown(parts(tmp_path, 2 * PAGE + 1))
     assert list(pages) == ["index.html", "calls-2.html", "calls-3.html"]

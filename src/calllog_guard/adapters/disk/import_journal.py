@@ -1,7 +1,7 @@
 """
 The journal of an import as files that only their owner reads: the manifest so far, and the places of what was refused.
 
-Rules: 1. The manifest is replaced whole, after the places it counts are on disk.  2. What lies beyond its count of bytes is of a
+Rules: 1. The manifest is replaced whole, after its counted places are on disk.  2. Bytes beyond its count are of a
        batch that was not settled, and is cut.  3. One process at a time.
 """
 

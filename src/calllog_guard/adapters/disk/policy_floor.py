@@ -1,5 +1,5 @@
 """
-Which law this machine has followed: its newest version by day and revision, so that nothing here begins under an older one.
+Which policy this machine has followed: its newest version by day and revision; nothing here begins under an older.
 
 What a topic has lost nobody can read from it; this does not depend on the topic. Only ever raised.
 """

@@ -1,7 +1,7 @@
 """
-A partition as it lies on a broker's disk: segments, and what the cleaner, a move or a deletion has left under another name.
+A partition as it lies on a broker's disk: segments, and what the cleaner, a move or a deletion left by another name.
 
-Rules: 1. Files are listed again until none is new: one that is renamed while we look hides nothing.  2. A log directory that was
+Rules: 1. Files are listed again until none is new: a file renamed meanwhile hides nothing.  2. A log directory that was
        named and cannot be read is no proof of anything: nothing is concluded.
 """
 
@@ -86,7 +86,7 @@ def look_at_replica(replica: Replica, names: list[bytes]) -> Look:
 
 @dataclass(slots=True)
 class _Known:
-    """Which files were read: by inode and time, because names change; by inode and name with the size, because one file grows."""
+    """Which files were read: by inode and time, as names change; by inode and name with the size, as one file grows."""
 
     versions: set[tuple[int, int]] = field(default_factory=set)
     sizes: dict[tuple[int, str], int] = field(default_factory=dict)

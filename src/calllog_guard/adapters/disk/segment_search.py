@@ -1,9 +1,9 @@
 """
 The search for many pseudonyms at once in the files of a partition.
 
-Rules: 1. Every byte is searched; a batch that holds a mark, or is compressed, is parsed as well.  2. Bytes of a segment that are
+Rules: 1. Every byte is searched; a batch with a mark, or compressed, is parsed as well.  2. Bytes of a segment that are
        no batch are searched too, and counted as unread: what they hold in compressed form cannot be known.
-       3. Memory is bounded by a block and the largest batch, however large the file, and however little it is packed in.
+       3. Memory is bounded by a block and the largest batch, however large the file, however little it is packed in.
 Source: Kafka's on-disk record format, message format v2.
 """
 

@@ -1,9 +1,9 @@
 """
 `/health` and `/metrics` of a worker, or of a reader that follows.
 
-Alive means: the servers answer, and no retry lasts longer than RETRY_MAX_S.  Ready means: partitions are assigned, their seeks
+Alive means: the servers answer, no retry exceeds RETRY_MAX_S. Ready means: partitions are assigned, seeks
 confirmed, and nothing waits.  Labels are roles, reasons and fates; no metric knows a person.
-The standard library's server serves them: two pages that are only read need no web framework, and to load one cost a worker a fifth of
+The standard library's server serves them: two read-only pages need no web framework, and one costs a worker a fifth of
 its start. Its threads ask the event loop for each answer: a process whose loop stands still answers nobody.
 """
 
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind alone: the library's own way asks DNS for the host's full name, which nobody needs and a start would wait for."""
+        """Bind alone: the library's way asks DNS for the host's full name, which nobody needs and delays a start."""
         TCPServer.server_bind(self)
 
     def said(self, path: str) -> Answer:

@@ -26,7 +26,7 @@ class TogetherAssignor(RangePartitionAssignor):  # type: ignore[misc]
     def assign(
         cls, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
-        """Ranges of the numbers that every topic has; a number beyond goes with the one that it is modulo their count."""
+        """Ranges of the numbers that every topic has; a number beyond goes with its remainder modulo their count."""
         topics = sorted({topic for each in members.values() for topic in each.subscription})
         numbers = {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
         common = min((len(some) for some in numbers.values()), default=0)

@@ -1,11 +1,11 @@
 """
 Batches of Kafka as arrivals, whatever their bytes: what does not parse is passed over record by record.
 
-The library's own parser is taken where it can do no harm: it unpacks a batch as a whole, so that 30 KiB may need gigabytes, and one
+The library's parser is taken where it can do no harm: it unpacks a whole batch, so 30 KiB may need gigabytes, and one
 name of a header that is no UTF-8 ends it for all records of the fetch.
-Rules: 1. Nothing raises here.  2. No more than UNPACKED_MOST of a batch is unpacked, and never more than is found there.
+Rules: 1. Nothing raises here.  2. At most UNPACKED_MOST of a batch is unpacked, never more than is found there.
        3. A batch that holds is left record by record: each that cannot be read is an arrival with its remnant.
-       4. A batch that does not hold ends what was fetched with one arrival: nothing in it can be believed, its length included.
+       4. A batch that does not hold ends the fetch with one arrival: none of it is believed, its length included.
 Source: Kafka's message format v2; RFC 1952 (gzip), RFC 8878 (zstd), LZ4 frame format, snappy as xerial frames it.
 """
 
@@ -74,7 +74,7 @@ class _Head(NamedTuple):
 
 
 def split(fetched: bytes) -> Iterator[memoryview | None]:
-    """The batches in what was fetched; None at last when the first of them, or its length, is none. A rest that is cut off is left."""
+    """The batches in what was fetched; None at last when the first, or its length, is none. A cut rest is left."""
     content, at = memoryview(fetched), 0
     while at < len(content):
         size = UNCOUNTED + struct.unpack_from(">i", content, at + 8)[0] if at + UNCOUNTED <= len(content) else 0
@@ -233,7 +233,7 @@ def _bytes(body: memoryview, at: int) -> tuple[bytes | None, int]:
 
 
 def unpacked(batch: memoryview) -> tuple[memoryview, bool | None]:
-    """The batch as if it had never been packed; False: its beginning only, for it is too large; None: it does not unpack."""
+    """The batch as if never packed; False: its beginning only, for it is too large; None: it does not unpack."""
     codec = batch[_ATTRIBUTES_AT + 1] & _CODEC
     if not codec:
         return batch, True

@@ -1,7 +1,7 @@
 """
-The client library's consumer, made safe: every start and end is bounded, what it raises comes out as ours, and places are ours.
+The client library's consumer, made safe: every start and end is bounded, its errors come out as ours, places are ours.
 
-Rules: 1. Only topics of events are read `read_committed`: in those of ours nobody writes transactions, and one that hangs would hide from
+Rules: 1. Only topics of events are read `read_committed`: ours hold no transactions, and a hanging one would hide from
           us what an outsider sees.  2. It resets no offset and commits none by itself.
 """
 
@@ -19,7 +19,7 @@ from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 
-from calllog_guard.adapters.kafka.fetches import Unbroken
+from calllog_guard.adapters.kafka.fetches import Fetcher, Unbroken, found_by
 from calllog_guard.adapters.kafka.security import connecting, unanswered, unreached
 from calllog_guard.adapters.process.endings import ended
 from calllog_guard.core.stream.arrival import Arrival
@@ -30,18 +30,22 @@ from calllog_guard.ports.log import Cut, GroupListener, Portion, Positions, Topi
 REQUEST_BYTES: Final = 26 << 20
 _SHOWN_S: Final = 5.0
 START_S: Final = 15.0
-"""For a connection: a server that takes it and says nothing would be waited for by the library for a minute and more."""
+"""For a connection: the library would wait a minute and more for a server that takes it and says nothing."""
 LEAVE_S: Final = 3.0
 """For taking leave; then the connection is dropped."""
 _COMMIT_S: Final = 10.0
 """The library looks for the group's coordinator for ever."""
+REBALANCE_MS: Final = 600_000
+"""So long a group waits for a member whose unit is still running; longer than any unit."""
 _METADATA_MS: Final = 10_000  # so soon are partitions seen that a topic of events gets
 _POLL_MS: Final = 200
 SILENT_S: Final = 60.0
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """The library's consumer, which says why it does not start, and what it may not see: the library would ask for ever."""
+    """The library's consumer, which says why it does not start, and what it may not see; the library asks for ever."""
+
+    _begun = found_by(AIOKafkaConsumer.start, Fetcher=Fetcher)
 
     def __init__(self, servers: str, **options: Any) -> None:
         super().__init__(bootstrap_servers=servers, **options)
@@ -58,7 +62,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         """
         try:
             async with asyncio.timeout(START_S):
-                await super().start()
+                await self._begun()
         except (KafkaError, OSError) as error:
             raise await unreached(error, *self._asked) from None
 
@@ -137,10 +141,10 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         """
         Seconds since Kafka last answered for a partition, were it with nothing; without end when it never has.
 
-        A broker may answer for everything and refuse one partition, whose file it cannot read: the library asks again without end.
+        A broker may answer for all and refuse one partition, whose file it cannot read: the library asks without end.
         """
         heard_ms = self.last_poll_timestamp(place)
-        return inf if heard_ms is None else max(0.0, time.time() - heard_ms / 1000)  # noqa: TID251 - the stamps of the library are of this clock
+        return inf if heard_ms is None else max(0.0, time.time() - heard_ms / 1000)  # noqa: TID251 - its clock
 
     async def shown(self, topics: Iterable[str]) -> None:
         """
@@ -153,7 +157,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         for topic in topics:
             try:
                 async with asyncio.timeout(_SHOWN_S):  # what was just made is not yet known to every broker
-                    await self._client._wait_on_metadata(topic)  # noqa: SLF001 - the producer's way; there is no public one
+                    await self._client._wait_on_metadata(topic)  # noqa: SLF001 - the producer's way; none is public
             except (KafkaError, TimeoutError) as error:
                 if isinstance(refused := unanswered(error), LogRefusedError):
                     raise refused from None
@@ -217,7 +221,7 @@ def consumer(
         session_timeout_ms=group.session_ms,
         heartbeat_interval_ms=min(3_000, group.session_ms // 3),
         max_poll_interval_ms=600_000,
-        rebalance_timeout_ms=600_000,
+        rebalance_timeout_ms=REBALANCE_MS,
         fetch_max_wait_ms=max_wait_ms,
         fetch_max_bytes=REQUEST_BYTES * 2,
         max_partition_fetch_bytes=fetch_bytes,
@@ -236,7 +240,7 @@ def ours() -> Iterator[None]:
 
 @asynccontextmanager
 async def asking(servers: str, options: Mapping[str, Any]) -> AsyncGenerator[Consumer, None]:
-    """A consumer without a group, for as long as a question takes; what the library raises meanwhile comes out as ours."""
+    """A consumer without a group, for as long as a question takes; the library's errors come out as ours."""
     reader = consumer(servers, options)
     try:
         with ours():
@@ -247,7 +251,7 @@ async def asking(servers: str, options: Mapping[str, Any]) -> AsyncGenerator[Con
 
 
 async def handed(reader: Consumer, *places: TopicPartition, most: int | None = None, cut: Cut = ignored) -> Portion:
-    """What a reader without a group is handed next; what was cut off before it came is passed over: it is not there to be read."""
+    """What a reader without a group is handed next; what was trimmed before it came is passed over: it is gone."""
     try:
         return await reader.getmany(*places, timeout_ms=_POLL_MS, max_records=most)
     except OffsetsGoneError as error:

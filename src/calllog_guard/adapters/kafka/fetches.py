@@ -1,17 +1,19 @@
 """
 What the library's consumer does with a fetch, done so that nothing in it raises and no poll is larger than RUN_MOST.
 
-The library parses a fetch while it is handed out: an error there loses the records of every other partition that were in the same
-answer, and its position has moved past them.  There is no public way to another parser: the three names by which the library's
-fetcher finds its own are set to ours, for the whole process (`tests/contract/test_border_on_kafka.py` fails when a new release moves them).
+The library parses a fetch while it is handed out: an error there loses every other partition's records in the same
+answer, and its position has moved past them.  There is no public way to another parser: our consumers run the library's
+functions with ours under the names by which these find their own (`tests/contract/test_border_on_kafka.py` fails if a
+release moves them).  Other consumers of the process, as those of a Faust program, keep the library's.
 Rules: 1. A batch that does not hold is read again, TRIES times; then it is passed over, an offset at a time.
        2. Control batches, and with `read_committed` what was aborted, are passed over, as the library does.
 """
 
+import time
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any, Final
 
-import aiokafka.consumer.consumer as library_consumer
 import aiokafka.consumer.fetcher as library
 from aiokafka.record.default_records import DefaultRecordBatch
 
@@ -19,8 +21,12 @@ from calllog_guard.adapters.kafka.batches import arrivals, broken, holds, split
 from calllog_guard.core.stream.arrival import CORRUPT, Arrival
 
 RUN_MOST: Final = 16 << 20
-"""Bytes of one poll, or one record if that is larger: thousands of events, or the widest batch of any governed topic."""
+"""Bytes of one poll, or one larger record: thousands of events, or the widest batch of any governed topic."""
 TRIES: Final = 3
+FETCHES: Final = 2
+"""A group of connections of the library's client, beside its own for the coordinator (1) and for all else (0)."""
+WAIT_MOST_MS: Final = 200
+_PART: Final = 0.1
 _MAGIC_AT, _ATTRIBUTES_AT, _LAST_AT = 16, 22, 23
 _CONTROL, _HEADED = 0x20, 2
 
@@ -111,19 +117,74 @@ class Result(library.FetchResult):  # type: ignore[misc]
         return found
 
 
+def found_by(function: Any, **names: Any) -> Any:
+    """A function of the library's that finds ours under some names of its module."""
+    made = FunctionType(function.__code__, function.__globals__ | names, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+class FetchingClient:
+    """
+    The library's client, as its fetcher uses it: fetches have a connection of their own.
+
+    A broker answers a connection's requests in their order: a question about offsets would wait behind a fetch that
+    waits for records.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        """What the fetcher does with its client besides."""
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any) -> Any:
+        """See the library."""
+        apart = {"group": FETCHES} if isinstance(request, library.FetchRequest) else {}
+        return await self._client.send(node_id, request, **apart)
+
+
 class Fetcher(library.Fetcher):  # type: ignore[misc]
-    """Begins each poll with all that it may hold."""
+    """
+    Begins each poll with all that it may hold, and parses as we do; the longer nothing comes, the longer a fetch waits.
+
+    The broker answers a fetch at once when there is a record for it. Only what is not asked for meanwhile, as the
+    partition whose records are being handed out, waits for its end: at most a tenth of the pause before, or a fifth of
+    a second. A worker with nothing to do asks five times a second in place of a hundred times.
+    """
+
+    _OURS: Final = {"MemoryRecords": Fetched, "PartitionRecords": FetchedArrivals, "FetchResult": Result}
+    _fetched = found_by(library.Fetcher._proc_fetch_request, **_OURS)  # noqa: SLF001 - no public way, see above
+    next_record = found_by(library.Fetcher.next_record, **_OURS)
+    _handed_out = found_by(library.Fetcher.fetched_records, **_OURS)
+
+    _least_ms = 0
+    _last_s = 0.0
+
+    def __init__(self, client: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(FetchingClient(client), *arguments, **options)
+
+    @property
+    def _fetch_max_wait_ms(self) -> int:
+        """How long the broker may wait for a record; the library asks for each fetch."""
+        quiet_ms = (time.monotonic() - self._last_s) * 1000
+        return max(self._least_ms, min(WAIT_MOST_MS, int(quiet_ms * _PART)))
+
+    @_fetch_max_wait_ms.setter
+    def _fetch_max_wait_ms(self, least_ms: int) -> None:
+        self._least_ms, self._last_s = least_ms, time.monotonic()
+
+    async def _proc_fetch_request(self, *request: Any) -> Any:
+        found = await self._fetched(*request)
+        if found:
+            self._last_s = time.monotonic()
+        return found
 
     async def fetched_records(self, partitions: Any, timeout: float = 0, max_records: int | None = None) -> Any:  # noqa: ASYNC109
         """See the library."""
         _Left.bytes = RUN_MOST
-        return await super().fetched_records(partitions, timeout, max_records)
-
-
-def install() -> None:
-    """Give the library our parser."""
-    library.MemoryRecords, library.PartitionRecords, library.FetchResult = Fetched, FetchedArrivals, Result
-    library_consumer.Fetcher = Fetcher
+        return await self._handed_out(partitions, timeout, max_records)
 
 
 class Unbroken:
@@ -145,6 +206,3 @@ class Unbroken:
             self._passed[place] = last.remnant.sha256
             return False
         return True
-
-
-install()

@@ -163,7 +163,7 @@ async def fetched(
     most: int | None = None,
     silent_s: float = SILENT_S,
 ) -> list[Arrival]:
-    """The records of a partition at these offsets that are there, up to its end; what is further than `near` is jumped to."""
+    """The records present at these offsets of a partition, up to its end; what is further than `near` is jumped to."""
     left, wanted, found, (place, end) = sorted(offsets), set(offsets), list[Arrival](), upto
     while left and left[0] < end:
         made = reading(reader, {place: left[0]}, {place: end}, most=most, silent_s=silent_s)

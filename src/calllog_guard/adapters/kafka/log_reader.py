@@ -2,7 +2,7 @@
 Reading partitions without a group, through aiokafka: what readers stand on.
 
 Rules: 1. Silence of the brokers is LogSilentError within seconds, never "there is nothing".
-       2. Records that were asked for by offset come through a connection of their own, so that following is not disturbed.
+       2. Records that were asked for by offset come through their own connection, so following is not disturbed.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """
 Whether the brokers answer, asked over a connection of its own, beside whatever a worker's clients are waiting for.
 
-Rules: 1. One broker that answers is an answer; a partition of ours without a leader is none.  2. After a failure everything is
+Rules: 1. One answering broker suffices; a partition of ours without a leader is none.  2. After a failure all is
           asked anew from the configured addresses on: brokers may have moved.
 """
 

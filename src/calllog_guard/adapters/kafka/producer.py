@@ -1,7 +1,7 @@
 """
 The library's producer, with an end that is at once: nothing that it still holds is sent any more.
 
-Its own `stop` waits until everything is sent; before a broker that hangs that is for ever, and what it then sends is old.
+Its own `stop` waits until everything is sent; with a hung broker that is for ever, and what it then sends is old.
 Rule: what a broker's machine has taken from the wire is out of reach; what has not left this process stays here.
 Source: aiokafka, producer and client; socket(7), SO_LINGER.
 """
@@ -38,7 +38,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._wires: WeakSet[asyncio.Transport] = WeakSet()
-        self._connect, self.client._get_conn = self.client._get_conn, self._connected  # noqa: SLF001 - every wire is ours to cut
+        self._connect, self.client._get_conn = self.client._get_conn, self._connected  # noqa: SLF001 - wires to cut
         self._withdrawn = False
 
     async def _connected(self, *node: Any, **how: Any) -> Any:

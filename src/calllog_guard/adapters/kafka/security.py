@@ -1,8 +1,8 @@
 """
-How our clients of Kafka prove who they are, and what a refusal says: the options of TLS and SASL, for both libraries alike.
+How our Kafka clients prove who they are, and what a refusal says: options of TLS and SASL, for both libraries alike.
 
-Rules: 1. One context of TLS for both: what one verifies, the other verifies too.  2. An option that would have no effect is refused:
-          who names a CA and forgets the protocol would talk in the clear.  3. A refusal is told apart from silence, in words.
+Rules: 1. One context of TLS for both: both verify the same.  2. An option without effect is refused:
+          a CA without the protocol would talk in the clear.  3. A refusal is told apart from silence, in words.
 Source: aiokafka and kafka-python, connection options; KIP-651, KIP-900.
 """
 
@@ -52,7 +52,7 @@ def security(text: str) -> dict[str, Any]:
     Client options of Kafka as JSON (TLS, SASL), by the names of kafka-python.
 
     Raises:
-        ConfigurationError: No JSON object; an option that the clients do not share, of the wrong kind, or without effect.
+        ConfigurationError: No JSON object; an option the clients do not share, of a wrong kind, or without effect.
 
     """
     wrong = f"{_SETTING} must be a JSON object of client options"
@@ -124,11 +124,12 @@ def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 def unanswered(error: BaseException) -> LogSilentError:
-    """What an error of either library means: Kafka refuses us, or does not answer; nothing is known of the topics in either case."""
+    """What an error of either library means: Kafka refuses us, or does not answer; either way topics are unknown."""
     name = type(error).__name__
     if isinstance(error, ssl.SSLCertVerificationError):
         return LogRefusedError(
-            f"the certificate of Kafka is not accepted ({error.verify_message.rstrip('.')}): see ssl_cafile in {_SETTING}"
+            f"the certificate of Kafka is not accepted ({error.verify_message.rstrip('.')}): see ssl_cafile in "
+            f"{_SETTING}"
         )
     if isinstance(error, ssl.SSLError):
         return LogRefusedError(f"TLS with Kafka fails ({error.reason}): is security_protocol in {_SETTING} the port's?")

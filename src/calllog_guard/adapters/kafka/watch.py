@@ -1,7 +1,7 @@
 """
 What arrives in some partitions from now on, through aiokafka's public consumer and outside any group.
 
-For a command that has just written something and waits for what becomes of it; a topic that its user may not read it does without.
+For a command that wrote something and waits for what becomes of it; it does without a topic its user may not read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from calllog_guard.ports.log import Positions, TopicPartition
 
 class KafkaWatch:
     """
-    Hands out records of a partition of some topics that were appended after `start`; every method raises LogSilentError.
+    Hands out records of a partition of some topics appended after `start`; every method raises LogSilentError.
 
     Args:
         whole: From the beginning, in place of what is appended from now on.

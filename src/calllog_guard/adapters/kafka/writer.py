@@ -1,10 +1,10 @@
 """
 Writing to topics through aiokafka: one idempotent producer, batches built by hand, every future awaited.
 
-Rules: 1. `acks=all`.  2. Batches stay below `max.message.bytes` of every governed topic: the broker counts batches, not records.
-       3. What is not acknowledged in time, or refused, is withdrawn with its producer, whose sequence has a hole from then on: nothing
-          of it is sent later, and the next write begins with a producer of its own.
-       4. Silence is waited for.  A record that is too large is its message's fault; what else no repetition cures is the world's.
+Rules: 1. `acks=all`.  2. Batches stay below each governed topic's `max.message.bytes`: brokers count batches.
+       3. What is refused, or not acknowledged in time, is withdrawn with its producer, whose sequence has a hole:
+          nothing of it is sent later, and the next write begins with a producer of its own.
+       4. Silence is waited for.  A record too large is its message's fault; other lasting errors are the world's.
 """
 
 import asyncio
@@ -29,6 +29,10 @@ from calllog_guard.errors import (
 )
 
 _BATCH_BYTES: Final = 512 << 10  # below max.message.bytes of every governed topic: the broker counts batches
+_ROUNDS: Final = 64
+"""Of the loop, that a batch waits at most for others who write."""
+_QUIET_ROUNDS: Final = 3
+"""Without a new one, after which nobody is on the way: so many steps lie between a request and its write."""
 _ACK_S: Final = 60.0
 _SHOWN_S: Final = 5.0
 _ASK_S: Final = 0.1
@@ -97,13 +101,17 @@ class KafkaWriter:
 
     async def withdraw(self) -> None:
         """See Writer."""
+        self._refuse()
+        if self._flush is not None:
+            self._flush.cancel()
+        await self._drop()
+
+    def _refuse(self) -> None:
+        """Write nothing of what waits."""
         waiting, self._waiting = self._waiting, []
         for _, done in waiting:
             if not done.done():
                 done.set_exception(UnacknowledgedError("what was to be written is withdrawn"))
-        if self._flush is not None:
-            self._flush.cancel()
-        await self._drop()
 
     async def _drop(self) -> None:
         producer, self._producer = self._producer, None
@@ -149,10 +157,24 @@ class KafkaWriter:
     async def _flushed(self) -> None:
         """Write everything that waits, as one, until nothing waits any more."""
         while self._waiting:
+            try:
+                await self._gathered()
+            except asyncio.CancelledError:
+                self._refuse()
+                continue
             taken, self._waiting = self._waiting, []
             if isinstance(await self._settled(taken), OutputTooLargeError):
                 for each in taken:  # whose it is: the others are not at fault
                     await self._settled([each], alone=True)
+
+    async def _gathered(self) -> None:
+        """Let those join who are about to write: while the loop is busy, a batch costs more than its records."""
+        known, quiet = 0, 0
+        for _ in range(_ROUNDS):
+            known, quiet = len(self._waiting), quiet + 1 if len(self._waiting) == known else 0
+            if quiet == _QUIET_ROUNDS:
+                return
+            await asyncio.sleep(0)
 
     async def _settled(self, taken: Sequence[Waiting], *, alone: bool = False) -> BaseException | None:
         """Write for some who wait, and tell them; not yet that one is at fault, unless it is `alone`."""
@@ -203,11 +225,12 @@ class KafkaWriter:
         await self._there(producer, topic, partition)
         batch, largest = producer.create_batch(), 0
         for output in outputs:
-            size = len(output.value or b"") + len(output.key or b"")
-            if not self._add(batch, output):
+            key, value, headers = output.key, output.value, list(output.headers)
+            size = len(value or b"") + len(key or b"")
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 sent.append((lane, largest, await producer.send_batch(batch, topic, partition=partition)))
                 batch, largest = producer.create_batch(), 0
-                self._add(batch, output)
+                batch.append(key=key, value=value, timestamp=None, headers=headers)
             largest = max(largest, size)
         sent.append((lane, largest, await producer.send_batch(batch, topic, partition=partition)))
 
@@ -243,8 +266,3 @@ class KafkaWriter:
         if gone:
             return UnacknowledgedError(f"Kafka has no topic {', '.join(gone)} any more: see `topics check`")
         return UnacknowledgedError(f"Kafka does not acknowledge ({type(error).__name__})")
-
-    @staticmethod
-    def _add(batch: Any, output: Output) -> bool:
-        headers = list(output.headers)
-        return batch.append(key=output.key, value=output.value, timestamp=None, headers=headers) is not None

@@ -1,10 +1,10 @@
 """
 AWS KMS: one symmetric key per epoch, found by its alias; the epoch is part of the encryption context.
 
-The key's material is made inside AWS and never leaves it. Destroying an epoch disables its key at once and schedules the
+The key's material is made inside AWS and never leaves it. Destroying an epoch disables its key at once, scheduling the
 deletion with the shortest window AWS knows; until that has passed an administrator of the account could take both back,
-which is why receipts count `delay_days`. Rejected: imported material, which could be deleted at once, but which we would have
-held ourselves, and which AWS does not promise to keep: a loss would erase everybody.
+which is why receipts count `delay_days`. Rejected: imported material, which could be deleted at once, but we would have
+held it ourselves, and AWS does not promise to keep it: a loss would erase everybody.
 Rules: 1. The alias goes last, so that a destruction that was cut short is seen in `epochs()` and repeated.
        2. One attempt with short timeouts: whoever called decides whether to wait.
 Source: AWS KMS API reference (Encrypt, ScheduleKeyDeletion, error codes).

@@ -102,7 +102,8 @@ def _vault(parts: SplitResult, options: Options) -> Kms:
     days, token = options.get("snapshots", ""), options.get("token_file")
     if not days.isdecimal():
         raise ConfigurationError(
-            "CALLLOG_GUARD_KMS: say how many days snapshots of Vault's storage are kept, since they hold its keys: &snapshots=DAYS"
+            "CALLLOG_GUARD_KMS: say how many days snapshots of Vault's storage are kept, since they hold its keys: "
+            "&snapshots=DAYS"
         )
     return VaultKms(
         _url(parts, options),

@@ -1,9 +1,9 @@
 """
 HashiCorp Vault or OpenBao, transit engine: one key per epoch, derived with the epoch's name as context.
 
-The context is that of key derivation, which every version binds; `associated_data` would be ignored in silence by an older one.
-Rules: 1. A key may be deleted only from the moment before its deletion.  2. Wrapping looks for the key first: transit makes a
-       missing one on the fly, and a destroyed epoch must not come back so.  3. The token is read afresh where a file is named.
+The context is key derivation's, which every version binds; an older one would ignore `associated_data` in silence.
+Rules: 1. A key may be deleted only just before its deletion.  2. Wrapping looks for the key first: transit makes a
+       missing one on the fly; a destroyed epoch must not come back so.  3. A token in a file is reread.
 Source: Vault's HTTP API of the transit engine; tried on Vault 1.14.0 (`make vault`).
 """
 

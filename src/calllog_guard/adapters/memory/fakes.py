@@ -187,7 +187,7 @@ class MemoryLogReader:
 
 
 class MemoryKms:
-    """A KMS that keeps what it wrapped in a dict per epoch; `silent` makes it answer nothing, `forbidden` names keys of others."""
+    """A KMS that keeps what it wrapped in a dict per epoch; `silent`: it answers nothing; `forbidden`: others' keys."""
 
     delay_days = 0
 

@@ -1,4 +1,4 @@
-"""A log and a keeper's index in memory, so that workers run in one process, quickly, and can be stopped at every write."""
+"""A log and a keeper's index in memory, so that workers run in one process, fast, and can be stopped at every write."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -129,9 +129,13 @@ class MemoryRows:
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
 
-    def write(self, rows: Mapping[bytes, bytes]) -> None:
+    def write(self, rows: Mapping[bytes, bytes | None]) -> None:
         """See Rows."""
-        self.rows |= rows
+        for key, value in rows.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
 
     def get(self, key: bytes) -> bytes | None:
         """See Rows."""
@@ -140,6 +144,9 @@ class MemoryRows:
     def begin(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """See Rows."""
         yield from sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix))
+
+    def forget(self) -> None:
+        """See Rows: a dict has no files."""
 
     def close(self) -> None:
         """Nothing is open."""

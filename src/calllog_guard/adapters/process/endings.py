@@ -1,7 +1,7 @@
 """
 Ends that are bounded: whatever a server, a thread or a library is still waiting for, the process ends.
 
-Rules: 1. Taking leave of a server is a courtesy: it gets seconds, then it is left.  2. What was not acknowledged is not committed,
+Rules: 1. Taking leave of a server is a courtesy of some seconds.  2. What was not acknowledged is not committed,
           so an end by force loses nothing: it is a crash that was asked for.
 Source: asyncio.run waits without a bound for tasks that do not heed a cancellation, and for threads.
 """

@@ -2,11 +2,11 @@
 What was freed is overwritten, so that a name or a key is not read from memory long after its last use.
 
 Rules: 1. Large blocks are overwritten by the C library when they are freed (glibc; elsewhere nothing happens).
-       2. Those of up to 512 bytes belong to the interpreter, those of up to 1,032 to the thread that freed them: they are
+       2. Those of up to 512 bytes belong to the interpreter, those of up to 1,032 to the freeing thread: they are
           overwritten from time to time, by being taken and given back.
        3. What a thread beside the loop has freed of small C blocks is left: no name and no key of a person gets there.
-Source: mallopt(3), M_PERTURB; glibc's `malloc.c`, tcache; CPython's `obmalloc.c`: size classes of 16 bytes; partly used pools are given
-out first, then free ones, then a new arena.
+Source: mallopt(3), M_PERTURB; glibc's `malloc.c`, tcache; CPython's `obmalloc.c`: 16-byte classes; partly used pools go
+first, then free ones, then a new arena.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ if _C is not None and hasattr(_C, "malloc_trim"):
 
 
 def rest_s(cache_s: float) -> float:
-    """Of the bound that receipts state: within which what was freed is overwritten; opened keys are kept for what is left of it."""
+    """Of the bound that receipts state: within which freed memory is overwritten; opened keys are kept for its rest."""
     return min(cache_s * _SHARE, _LONGEST_S)
 
 
@@ -59,7 +59,7 @@ def overwrite_freed() -> int:
     """
     Overwrite what is free in this thread's and the interpreter's pools; how many blocks were. Takes some 20 ms.
 
-    Objects that only refer to each other are freed first. Blocks are overwritten by being taken: the interpreter gives out
+    Objects that only refer to each other are freed first. Blocks are overwritten when taken: the interpreter gives out
     what it has before it asks for more, and what it then gets lies where nothing was before.
     """
     gc.collect()

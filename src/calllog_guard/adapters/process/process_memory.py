@@ -1,8 +1,8 @@
 """
-What the operating system may do with the memory of this process: no core dump, and no look into it by others of the same user.
+What the operating system may do with the memory of this process: no core dump, no look by the same user's others.
 
-Rules: 1. Both are set before anything is opened, in every process of ours; a child of another program gets no core dump either.
-       2. Where the system knows no such setting (`dumpable` is Linux's), the limit of core files is all there is, and doctor says so.
+Rules: 1. Both are set before anything is opened, in every process of ours; foreign children get no core dump either.
+       2. Without such a setting (`dumpable` is Linux's), the limit of core files is all there is, and doctor says so.
        3. Memory is not locked: RocksDB and the fetched records would have to be, too. Doctor warns of swap instead.
 Source: prctl(2), PR_SET_DUMPABLE; setrlimit(2), RLIMIT_CORE; core(5): a dump through a pipe heeds the first alone.
 """

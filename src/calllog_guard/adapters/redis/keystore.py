@@ -1,10 +1,10 @@
 """
-The keystore in Redis: opaque bytes, no scripts, no TTLs, nothing taken for written before it is on every copy that is wanted.
+The keystore in Redis: opaque bytes, no scripts, no TTLs, nothing counts as written before it is on every wanted copy.
 
 Rules: 1. Any doubt is silence (KeystoreSilentError), never an answer.  2. Unsafe settings are refused at start.
-       3. A write, its watch and its proof go over one connection, and are never sent twice: a proof asked for elsewhere proves
-          nothing, and a watch does not outlive its connection.  4. No command names more than PORTION keys: while it runs, the
-          server answers nobody, and the time of WATCH grows with the square of its keys (4 ms for 250, a second for 5,000).
+       3. A write, its watch and its proof go over one connection, never sent twice: a proof from elsewhere proves
+          nothing, a watch ends with its connection.  4. No command names more than PORTION keys: while it runs, the
+          server answers nobody, and the time of WATCH grows with its keys' square (4 ms for 250, a second for 5,000).
 Source: docs/explanation/keystore.md, docs/how-to/keystore.md.
 """
 
@@ -86,7 +86,7 @@ def _client(url: str) -> Any:
     A client; nothing is asked of the server yet.
 
     Raises:
-        ConfigurationError: An option of the address that the library does not take; it would be found in the middle of a unit.
+        ConfigurationError: An option of the address that the library does not take; it would be found within a unit.
 
     """
     try:
@@ -94,7 +94,10 @@ def _client(url: str) -> Any:
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):  # their texts may quote the address, password and all
-        wrong = "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: see the documentation"
+        wrong = (
+            "CALLLOG_GUARD_KEYSTORE must be redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// with TLS: "
+            "see the documentation"
+        )
         raise ConfigurationError(wrong) from None
     return client
 
@@ -122,8 +125,8 @@ class RedisKeystore:
         """
         See Keystore: each portion in one transaction with the name of the run, so that the same server gave both.
 
-        What was read is on every copy before it is used: the last portion's proof covers what was written before the others.
-        The proof is a write. A user that may write nothing has none: nothing is made of what it reads that must outlive a failover.
+        What was read is on every copy before its use: the last portion's proof covers what preceded the others.
+        The proof is a write. A user without writes has none: nothing made of what it reads must outlive a failover.
         """
         if self._may_write:
             with suppress(KeystoreForbiddenError):  # of the proof, or of a key: then the next answer is the same
@@ -268,7 +271,7 @@ class RedisKeystore:
             await checked(self._redis, self._listed, self._replicas)
 
     async def beyond(self, user: str) -> list[str]:
-        """What the user of this process can do and one of the table may not; tried with commands that change nothing."""
+        """What the user of this process can do and one of the table may not; tried by commands that change nothing."""
         letters = {letter for users in ENTRIES.values() for letter in users.get(user, "")}
         found: list[str] = []
         for what, command, may in (
@@ -283,7 +286,7 @@ class RedisKeystore:
         return found
 
     async def hosts(self) -> list[str]:
-        """The host that is asked, those of its replicas, as it knows them and as they are listed, and of the server that it copies."""
+        """The host that is asked, those of its replicas, as known and as listed, and of the server that it copies."""
         async with _answers():
             found = await self._redis.info("replication")
         mine = self._redis.connection_pool.connection_kwargs.get("host")

@@ -1,8 +1,8 @@
 """
-What Redis leaves in files: settings under which it keeps and forgets as promised, and the append-only file written anew.
+What Redis leaves in files: settings by which it keeps and forgets as promised, and the append-only file written anew.
 
-Rules: 1. Every copy counts: what is asked of the master is asked of each replica.  2. A snapshot file is refused: what was
-       deleted stays in it for ever.  3. Automatic failover by Sentinel cannot be seen from here; the documentation forbids it.
+Rules: 1. Every copy counts: each replica is asked what the master is.  2. A snapshot file is refused: what was
+       deleted stays in it for ever.  3. Automatic failover by Sentinel is invisible here; the documentation forbids it.
 Source: docs/explanation/keystore.md, docs/how-to/keystore.md.
 """
 
@@ -32,7 +32,7 @@ _LOGS: Final = {
     "commandlog-request-larger-than": "commandlog-large-request-max-len",
     "commandlog-reply-larger-than": "commandlog-large-reply-max-len",
 }
-"""Logs that keep arguments, by the setting that turns each off with -1, and the length that does with 0; some are Valkey's alone."""
+"""Logs that keep arguments, by the setting that -1 turns off, and the length that 0 does; some are Valkey's alone."""
 _REWRITE_S: Final = 300.0
 _PAUSE_S: Final = 0.05
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", None})
@@ -101,8 +101,8 @@ async def _settings(server: Any, name: str, wanted: dict[str, str]) -> None:
         found = (await server.config_get(setting)).get(setting)
         if found not in {None, "-1"} and (await server.config_get(length)).get(length) != "0":
             raise KeystoreUnsafeError(
-                f"{name} runs with {setting} {found!r}, wanted '-1': the log keeps arguments, which hold sealed secrets; "
-                f"set it in redis.conf and start Redis again"
+                f"{name} runs with {setting} {found!r}, wanted '-1': the log keeps arguments, which hold sealed "
+                f"secrets; set it in redis.conf and start Redis again"
             )
 
 

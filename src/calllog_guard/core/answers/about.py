@@ -1,10 +1,10 @@
 """
-What a person is told beside their records: everything that the right of access lists, as data; pages and tables are views of it.
+What a person is told beside their records: all that the right of access lists, as data; pages and tables show it.
 
-Rules: 1. What cannot be told (a secret hold, a disclosure that law forbids to tell) is nowhere in it, nor a gap in its place.
-       2. Recipients are those of this person; whom the policy merely allows stands apart.  3. What the policy leaves unsaid is
+Rules: 1. What cannot be told (a secret hold, a disclosure that law forbids to tell) is not in it, nor is a gap.
+       2. Recipients are this person's; those the policy only allows are apart.  3. What the policy leaves unsaid is
           None, and a page says that it is not stated.
-Source: docs/reference/messages.md; GDPR Art. 12(4), 15(1)(a) to (h), 15(2), 19, 20(1); UK GDPR Art. 22A; DPA 2018 s.164A.
+Source: docs/reference/messages.md; GDPR Art. 12(4), 15(1)(a)-(h), 15(2), 19, 20(1); UK GDPR Art. 22A; DPA 2018 s.164A.
 """
 
 from typing import Literal
@@ -51,8 +51,8 @@ class OpenedBy(Internal, frozen=True, kw_only=True):
     Args:
         first: When first; None in answers of earlier releases.
         days: On how many days, at least.
-        records: How many of this person's present records were opened; 0 where only records stored beside them are known of.
-        proven: Whether the reader has signed it; False: it was written before readers had to. Absent where no reader has a key.
+        records: How many of this person's present records were opened; 0 where only records stored beside are known.
+        proven: Whether the reader signed it; False: written before readers had to. Absent where no reader has a key.
 
     """
 
@@ -102,7 +102,7 @@ class Controller(Internal, frozen=True, kw_only=True):
 
 
 class Choice(Internal, frozen=True, kw_only=True):
-    """A choice of the person: of which purposes, in which case and when, where a case is left, and whether it still holds."""
+    """A choice of the person: its purposes, its case and time, where a case is left, and whether it still holds."""
 
     case: Id | None
     purposes: tuple[str, ...]
@@ -111,7 +111,7 @@ class Choice(Internal, frozen=True, kw_only=True):
 
 
 class ConsentOnRecord(Internal, frozen=True, kw_only=True):
-    """A consent: when it was given, and the digest of the words (SHA-256, base64url); whoever has the text can compare it."""
+    """A consent: when it was given, and the digest of its words (SHA-256, base64url), to compare with the text."""
 
     case: Id
     purposes: tuple[str, ...]
@@ -121,7 +121,7 @@ class ConsentOnRecord(Internal, frozen=True, kw_only=True):
 
 
 class Restriction(Internal, frozen=True, kw_only=True):
-    """A restriction that holds now, and since when where a case says it; while an objection is considered, or asked for."""
+    """A restriction that holds now, and since when if a case says it; during an objection's review, or asked for."""
 
     because: Literal["requested", "objection_considered"]
     since: Utc | None
@@ -179,7 +179,7 @@ class Abroad(Internal, frozen=True, kw_only=True):
 
 
 class Where(Internal, frozen=True, kw_only=True):
-    """Where the data lie: in words, the hosts beyond which workers refuse to start; `abroad` is None where the policy does not say."""
+    """Where the data lie: in words, the hosts beyond which no worker starts; no `abroad`: the policy is silent."""
 
     stored_in: str | None
     hosts: tuple[str, ...]
@@ -209,10 +209,11 @@ class About(Internal, frozen=True, kw_only=True):
         kind: Which right is answered; of portability and of a disclosure only what concerns them is filled.
         zone: In which the pages write times (IANA).
         subjects: The identifiers that were asked about.
+        linked: How many more identifiers of the same person it tells of.
         titles: Who actors and recipients are, in words, by the names of their keys.
         opened_by: Of the partition of this part's records.
-        unproven: How many records of accesses claim to be about these, and are believed by nobody: they name nobody here.
-        calls: How the records name their call: by reference; absent where by its id, as in tenants of the first level of forms.
+        unproven: How many access records claim to be about these, and are believed by nobody: they name nobody here.
+        calls: How records name their call: by reference; absent: by its id, as in tenants of the first level of forms.
         groups: The first number of each group of parts that belongs to the answer.
 
     """
@@ -252,3 +253,4 @@ class About(Internal, frozen=True, kw_only=True):
     groups: tuple[int, ...] = ()
     calls: Literal["reference"] | msgspec.UnsetType = msgspec.UNSET
     unproven: int | msgspec.UnsetType = msgspec.UNSET
+    linked: int | msgspec.UnsetType = msgspec.UNSET

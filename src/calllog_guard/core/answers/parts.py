@@ -1,9 +1,9 @@
 """
-An answer as it is sent: what is told beside the records, and the records, in parts of bounded size, each sealed to the asker.
+An answer as sent: what is told beside the records, and the records, in parts of bounded size, each sealed to the asker.
 
-In: opened legs as they are stored, what is told of them.  Out: the parts' plaintexts, JSON; what a reader makes of them.
-Rules: 1. No other party stands in it, because none stands in a leg.  2. The first group of parts is the desk's: what is told.
-          Those of one identifier are numbered from `(index + 1) * 1,000,000 + 1` (up to release 0.1 from `index * 1000 + 1`);
+In: opened legs as stored, what is told of them.  Out: the parts' plaintexts, JSON; what a reader makes of them.
+Rules: 1. No other party is in it, because none is in a leg.  2. The first group of parts is the desk's: what is told.
+          Those of one identifier start at `(index + 1) * 1,000,000 + 1` (up to release 0.1 at `index * 1000 + 1`);
           `parts` is how many the group has.  3. The same legs give the same parts.
 Source: docs/reference/messages.md; GDPR Art. 15, 20.
 """
@@ -48,13 +48,14 @@ class Task(Internal, frozen=True, kw_only=True):
 
 
 class Amend(Internal, frozen=True, kw_only=True):
-    """What the correction of a copy seals: the call, and its corrected facts; None leaves a fact as it is."""
+    """What the correction of a copy seals: call, session and the corrected facts; None leaves a fact as it is."""
 
     v: Literal[1] = 1
     call: str
     role: str | None = None
     joined_at: Utc | None = None
     left_at: Utc | None = None
+    session: str | msgspec.UnsetType = msgspec.UNSET
 
 
 AMENDS: Final = msgspec.json.Decoder(Amend)
@@ -67,6 +68,8 @@ class ExportedLeg(Internal, frozen=True, kw_only=True):
 
     Args:
         until: The same day for each purpose by itself.
+        session: The platform's name of one connection, where the person had several in the call.
+        estimated: The platform did not tell when they joined or left.
 
     """
 
@@ -83,6 +86,8 @@ class ExportedLeg(Internal, frozen=True, kw_only=True):
     purposes: tuple[str, ...]
     kept_until: Day
     until: dict[str, Day] = msgspec.field(default_factory=dict)
+    session: str | msgspec.UnsetType = msgspec.UNSET
+    estimated: Literal[True] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DisclosureTerms(Internal, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 What a person is told: built from the policy in force, the person's own choices, and the cases that concern them.
 
 In: a tenant's table, what is known of the person.  Out: `About`.
-Rules: 1. A purpose that the person's choices rule out is told as not in use.  2. What the person's entry says counts, also where no
-          case is left that tells when it was said.  3. A disclosure is told when the person was, or was to be, told before it; any
+Rules: 1. A purpose that the person's choices rule out is told as unused.  2. The person's entry counts, also where no
+          case is left to date it.  3. A disclosure is told when the person was, or was to be, told before it; any
           other leaves no trace here.
 Source: GDPR Art. 7, 12 to 22; UK GDPR Art. 22A to 22D; DPA 2018 s.164A.
 """
@@ -49,16 +49,19 @@ DATA: Final = (
 REFERRED: Final = tuple(each.replace("its identifier", "a reference in place of its identifier") for each in DATA)
 """The same where records name calls by reference."""
 _SOURCE: Final = (
-    "The service that carried your calls: its systems reported each call, whether you made it or somebody else called you. "
-    "Nothing was bought, and nothing was collected elsewhere."
+    "The service that carried your calls: its systems reported each call, whether you made it or somebody else called "
+    "you. Nothing was bought, and nothing was collected elsewhere."
 )
 _NO_DECISIONS: Final = {
-    "uk": "No significant decision about you is based solely on automated processing, profiling included (UK GDPR, Articles 22A "
-    "to 22D). A program may grant a request of yours; only a human being refuses one.",
-    "eu": "No decision about you is based solely on automated processing, profiling included (GDPR, Article 22(1) and (4)). "
-    "A program may grant a request of yours; only a human being refuses one.",
+    "uk": "No significant decision about you is based solely on automated processing, profiling included (UK GDPR, "
+    "Articles 22A to 22D). A program may grant a request of yours; only a human being refuses one.",
+    "eu": "No decision about you is based solely on automated processing, profiling included (GDPR, Article 22(1) and "
+    "(4)). A program may grant a request of yours; only a human being refuses one.",
 }
-STATEMENT: Final = "What a law forbids us to tell is not in this answer, and we may be barred from saying whether there is anything of the kind."
+STATEMENT: Final = (
+    "What a law forbids us to tell is not in this answer, and we may be barred from saying whether there is anything "
+    "of the kind."
+)
 """The same in every answer, whether or not there is."""
 _PORTABLE: Final = frozenset({"contract", "consent"})
 
@@ -93,10 +96,12 @@ class Known:
         disclosed: Disclosures of this person's records, told or not; which may be told is decided here.
         kept: The holds that may be told of: `basis`, `hold`.
         law: The purposes, by number, for which a law keeps copies beyond an erasure, and until when.
+        linked: How many more identifiers of theirs are told of.
 
     """
 
     subjects: tuple[str, ...]
+    linked: int | msgspec.UnsetType = msgspec.UNSET
     flags: Sequence[Flags] = ()
     cases: Sequence[OwnCase] = ()
     disclosed: Sequence[tuple[Case, Filed]] = ()
@@ -130,7 +135,7 @@ def purposes_of(table: TenantPolicy) -> tuple[ForPurpose, ...]:
 
 
 def plain(table: TenantPolicy, tenant: str, version: str) -> About:
-    """What every answer says: purposes and periods, recipients, who answers for the data, and since when the policy holds."""
+    """What every answer says: purposes and periods, recipients, the controller, and since when the policy holds."""
     return About(
         purposes=purposes_of(table),
         recipients=tuple(table.recipients),
@@ -159,6 +164,7 @@ def access(base: About, table: TenantPolicy, known: Known, asked: Asked) -> Abou
         at=asked.at,
         received_at=asked.received_at,
         subjects=known.subjects,
+        linked=known.linked,
         data=REFERRED if base.calls else DATA,
         not_in_use=tuple(idle.values()),
         readers=tuple(PermittedReader(actor=name, purposes=some) for name, some in readers.items() if some),
@@ -196,6 +202,7 @@ def portability(base: About, table: TenantPolicy, known: Known, asked: Asked) ->
         at=asked.at,
         received_at=asked.received_at,
         subjects=known.subjects,
+        linked=known.linked,
         authority=table.authority,
         complaint=Complaint(company=said(table.contact), authority=table.authority, court=Remedies(authority="").court),
         groups=asked.groups,

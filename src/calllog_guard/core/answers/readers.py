@@ -2,9 +2,9 @@
 Who has opened a person's records, from the record of accesses.
 
 In: the accesses to one partition, the person's records there by offset.  Out: a line per actor and purpose.
-Rules: 1. Where an access says which records were opened, it is known whether any of the person's was.  2. Where it does not
-          (earlier releases), or where a record stored then has been written anew since, only records stored beside are known of.
-       3. Nobody is left out because it is not known for sure.  4. What is proven stands apart from what was written when nobody had to
+Rules: 1. If an access says which records it opened, it is known whether any of the person's was.  2. Where it does not
+          (earlier releases), or a record stored then was written anew since, only records stored beside are known.
+       3. Nobody is left out for want of certainty.  4. What is proven is apart from what was written when nobody had to
           prove anything.  5. What nobody believes names nobody: how much of it there is is told.
 Source: GDPR Art. 15(1)(c); CJEU C-579/21, C-154/21.
 """
@@ -79,7 +79,7 @@ def opened_by(openings: Iterable[Opening], legs: LegOffsets, *, asked: bool = Fa
     A line for each actor and purpose that has opened the person's records, or may have.
 
     Args:
-        openings: Of the accesses to the topic and partition of the records, in any order; those may be left out that opened none of
+        openings: Accesses to the records' topic and partition, in any order; those may be left out that opened none of
             them, and looked at none behind which an older call was written anew.
         asked: Whether actors have to prove who they are by now: a line says then whether it is proven.
 
@@ -123,7 +123,7 @@ def doubted(accesses: Iterable[Access], legs: LegOffsets) -> int:
 
 def _never(opening: Opening, legs: LegOffsets) -> set[int]:
     """
-    What its actor signs to have opened, and nobody can have: calls that had not begun, records that are not of the purpose.
+    What its actor signs to have opened, and nobody can have: calls that had not begun, records of another purpose.
 
     Where nobody has signed it, it is believed as it always was.
     """

@@ -4,7 +4,7 @@ What a requester reads of a request that the desk has refused: why, where, and w
 It lies where receipts lie, signed as they are, under the key of the case that the request would have opened.
 Rules: 1. Only whoever signed with a registered key is answered: nobody else can write there through the desk.
        2. It has a receipt's `request`, `stage` and `final`, and is none: what a receipt needs beside is not in it.
-       3. What is refused because it came before is not answered: the first has its case.  4. Nothing that tells of a hold is answered but
+       3. A refused repeat is not answered: the first has its case.  4. Nothing that tells of a hold is answered but
           to a backend, which asked without knowing.
 Source: docs/how-to/send-an-erasure.md.
 """
@@ -25,9 +25,9 @@ _OF_HOLDS: Final = kinds(lambda row: row.ends and not row.title)
 
 class RefusedRequest(Internal, frozen=True, kw_only=True):
     """
-    The claims of a JWS by the tenant's receipt key: the desk has refused the request with the `jti` `request`, and did nothing.
+    The claims of a JWS by the tenant's receipt key: the desk refused the request with `jti` `request`, and did nothing.
 
-    `reason` is a word of the desk's, `at_pointer` says which claim it is about, `remedy` what to do; `partition` and `offset` are where
+    `reason` is the desk's word, `at_pointer` the claim meant, `remedy` what to do; `partition` and `offset` are where
     the request lay.
     """
 

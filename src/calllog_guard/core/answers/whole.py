@@ -1,9 +1,9 @@
 """
 An answer put together again from its parts, as a page, a table or a file shows it.
 
-Rules: 1. What contradicts itself is refused: parts of two cases, two of one number, a number beyond its group; and what no keeper
-          writes, because anybody may seal something to a public key: days and times that are none, zones that nobody knows.
-       2. Calls are in the order of time, the newest first.  3. The same parts give the same answer, in whatever order they come.
+Rules: 1. A contradiction is refused: parts of two cases, two of one number, one beyond its group; and what no keeper
+          writes, because anybody may seal to a public key: days and times that are none, zones that nobody knows.
+       2. Calls are in order of time, newest first.  3. The same parts give the same answer, in any order.
 Source: `parts.py`.
 """
 

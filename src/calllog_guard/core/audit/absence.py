@@ -1,7 +1,7 @@
 """
 What an outsider still sees of erased persons: values and keys of their legs, in records and in raw bytes.
 
-Rules: 1. A value that is not null counts, whatever it holds.  2. Raw bytes count too: the pseudonym stands plain in a key and in
+Rules: 1. Any value but null counts.  2. Raw bytes count too: the pseudonym stands plain in a key and in
        base64 in a leg's protected header, so that a torn or renamed file hides nothing.
 Source: docs/adr/0007-absence-is-observed.md.
 """
@@ -39,7 +39,7 @@ class Look:
     """
     One look at one partition by one means, for many pseudonyms, or record keys, at once.
 
-    `unread` counts what could not be read in full: such a look shows presence, never absence. `live` is false of a disk that holds
+    `unread` counts what was not fully read: that look shows presence, never absence. `live` is false of a disk holding
     only what a move or a deletion has left.
     """
 
@@ -74,7 +74,7 @@ def marks(names: Iterable[bytes]) -> dict[bytes, tuple[bytes, bool]]:
     """
     Byte strings that betray a pseudonym or a record key: whose, and whether they belong to a value (else to a key).
 
-    Record keys are told by their person and a dot, once for hundreds of thousands of them: what follows says which it is.
+    Record keys are told by person and dot, once for hundreds of thousands of them: what follows says which it is.
     """
     found: dict[bytes, tuple[bytes, bool]] = {}
     for name in names:

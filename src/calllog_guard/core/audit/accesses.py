@@ -1,8 +1,8 @@
 """
-Records of accesses that prove who wrote them: an actor signs what it opened, where the record lies, in which installation.
+Access records that prove who wrote them: an actor signs what it opened, where the record lies, in which installation.
 
 Rules: 1. The signature stands last, over the bytes before it as they came: it covers what a later minor release adds.
-       2. It is tied to installation, topic and partition: copied to another place it is nobody's.  3. A copy in the same place has
+       2. It is tied to installation, topic and partition: elsewhere it is nobody's.  3. A copy in the same place has
           the same content: whoever counts records knows it by `digest`.
 Source: docs/how-to/read-the-log.md; GDPR Art. 15(1)(c), 32; RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
 """
@@ -43,7 +43,7 @@ class Account(NamedTuple):
     What a record of an access says.
 
     Args:
-        proven: Its actor has signed it. False: whoever wrote it did not have to prove who they are, or was refused before anything
+        proven: Its actor signed it. False: its writer did not have to prove itself, or was refused before anything
             was opened.
         name: Of what is proven, by what a copy is known: it counts once.
 

@@ -28,7 +28,7 @@ class OpenCase(Message, frozen=True, kw_only=True):
 
 
 class Stage(Message, frozen=True, kw_only=True):
-    """How long erasures took to a stage, in seconds since another; `missed` counts those that are over the objective now, too."""
+    """How long erasures took from stage to stage, in seconds; `missed` counts those now over the objective, too."""
 
     stage: str
     since: str
@@ -64,10 +64,10 @@ class Disclosure(Message, frozen=True, kw_only=True):
 
 class Openings(Message, frozen=True, kw_only=True):
     """
-    Who opened records for a purpose, how many, and how many were refused; an answer to somebody's request stands under `ANSWERS`.
+    Who opened records for a purpose, how many, and how many were refused; answers to requests stand under `ANSWERS`.
 
-    `times` counts reads that opened something, and one that goes on for days once for each day; `denied` those that were not let begin.
-    `proven`: whether the actor has signed it; False: it was written when nobody had to, or by somebody who was denied. Absent where no
+    `times` counts reads that opened something, a read of several days once a day; `denied` those not let begin.
+    `proven`: whether the actor signed it; False: written when nobody had to, or by somebody denied. Absent where no
     actor has a key.
     """
 
@@ -81,7 +81,7 @@ class Openings(Message, frozen=True, kw_only=True):
 
 
 class DoubtLine(Message, frozen=True, kw_only=True):
-    """Records of accesses that nobody believes, by why: how many, and how many records they claim were opened. They name nobody."""
+    """Disbelieved access records, by reason: how many, and how many opened records they claim. They name nobody."""
 
     reason: str
     accesses: int
@@ -96,7 +96,7 @@ class PolicyLine(Message, frozen=True, kw_only=True):
 
 
 class Brake(Message, frozen=True, kw_only=True):
-    """A brake: the limit of people an hour and requester, a requester's busiest hour of the month, and how many cases wait for an officer now."""
+    """A brake: limit of people an hour and requester, the busiest hour of the month, cases awaiting an officer now."""
 
     type: str
     limit: int
@@ -144,7 +144,7 @@ class ProlongedLine(Message, frozen=True, kw_only=True):
 
 
 class Report(Message, frozen=True, kw_only=True):
-    """The whole report; `secrets` says that a secret hold is in it, `statement` what went in the month, once the desk has signed it."""
+    """The report; `secrets`: a secret hold is in it; `statement`: what went in the month, once the desk signed it."""
 
     v: Literal[1] = 1
     tenant: str

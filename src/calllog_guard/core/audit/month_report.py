@@ -1,10 +1,10 @@
 """
-A month in the office: what came in, what was answered and when, what is due, and whether erasures kept their objectives.
+A month in the office: what came in, what was answered and when, what is due, and whether erasures met their objectives.
 
-In: the cases as they are now, what their disclosures were for, who opened what, the policy's versions.  Out: `Report`, the same
+In: the cases as they are, what disclosures were for, who opened what, the policy's versions.  Out: `Report`, the same
 for the same values; `reports/month.py` makes Markdown and a page of it.
 Rules: 1. No identity goes in, so none comes out: cases have ids, actors have the names of their keys.
-       2. A month has the cases that were received in it, or still owed an answer at any time of it; their state is that of now.
+       2. A month has the cases received in it, or still owed an answer at any time of it; their state is that of now.
        3. Days are those of the tenant's zone.
 Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
@@ -46,7 +46,7 @@ from calllog_guard.core.officers.prolongations import Prolonged
 
 SOON_DAYS: Final = 7
 ANSWERS: Final = "answers"
-"""In whose name records are opened for whoever asked for them, and for authorities; the purpose is the type of the case."""
+"""In whose name records are opened for whoever asked for them, and for authorities; the purpose is the case's type."""
 _HOUR_S: Final = 3600
 
 
@@ -81,7 +81,7 @@ class Sources:
 
     Args:
         asked: Whether actors had to prove who they are in the month, or before.
-        doubted: The records of accesses that nobody believes: why, when they were appended, how many records they claim.
+        doubted: The access records that nobody believes: why, when they were appended, how many records they claim.
 
     """
 
@@ -255,9 +255,14 @@ def _doubted(sources: Sources, month: Month) -> Iterable[DoubtLine]:
 
 
 def _one(access: Access, month: Month) -> tuple[object, date]:
-    """What is one read on one day; of an earlier release, whose accesses name no read, the seconds in which it looked at each partition."""
+    """What is one read on one day."""
+    return read_of(access), month.calendar.day(access.at)
+
+
+def read_of(access: Access) -> object:
+    """Of which read an access is a part; of earlier releases, whose accesses name none, its case and second."""
     named = access.read is not msgspec.UNSET
-    return access.read if named else (access.case, access.at.replace(microsecond=0)), month.calendar.day(access.at)
+    return access.read if named else (access.case, access.at.replace(microsecond=0))
 
 
 def _answers(cases: Iterable[Case], month: Month) -> Iterable[Openings]:

@@ -2,8 +2,8 @@
 The statement of a month: what has gone from the log and by which rule or case, and what is left, signed by the desk.
 
 In: the keepers' closed counts added up, the cases, the policy's names.  Out: `Statement`, the same for the same values.
-Rules: 1. Months are UTC, by when something went: a leg that fell due on the last day may have gone on the next.  2. Nothing in it moves with a
-          secret hold: copies under one are in no figure.  3. No person is in it, and nothing that counts few of them but cases do already.
+Rules: 1. Months are UTC, by when it went: a leg due on the last day may go on the next.  2. Nothing in it moves with a
+          secret hold: no figure has its copies.  3. No person is in it, nor a small count beyond those of cases.
 Source: docs/how-to/account.md; GDPR Art. 5(1)(e), 5(2), 30.
 """
 
@@ -16,12 +16,15 @@ from calllog_guard.core.codec import Day, Id, Internal, TenantName, Utc
 
 KEY: Final = "statement."
 """Begins the record key of a statement among the receipts; the month stands behind it."""
-SENTENCE: Final = "What law requires to be kept is kept apart for that alone, and we may be barred from saying whether: such copies are in no figure."
+SENTENCE: Final = (
+    "What law requires to be kept is kept apart for that alone, and we may be barred from saying whether: such copies "
+    "are in no figure."
+)
 """The same in every statement, whether or not there are any."""
 
 
 class RuleLine(Internal, frozen=True, kw_only=True):
-    """Legs that went because they had lapsed: the purposes that lasted longest, each with its period, and what was done then."""
+    """Legs that went because they had lapsed: the longest purposes, each with its period, and what was done then."""
 
     rule: str
     legs: int

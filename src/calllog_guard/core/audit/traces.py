@@ -27,7 +27,7 @@ def base64_phases(raw: bytes) -> list[bytes]:
 
 
 def traces(identifier: str) -> dict[bytes, str]:
-    """Byte strings to look for, each with the name of its form; forms that are too short to tell anything are left out."""
+    """Byte strings to look for, each with the name of its form; forms too short to tell anything are left out."""
     raw = identifier.encode()
     forms: dict[bytes, str] = {raw: "plain", raw.hex().encode(): "hex", raw.hex().upper().encode(): "hex"}
     forms[identifier.encode("utf-16-le")] = forms[identifier.encode("utf-16-be")] = "utf-16"

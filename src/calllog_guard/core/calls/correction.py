@@ -26,5 +26,6 @@ def corrected(plaintext: bytes, *, role: str | None, joined_at: datetime | None,
     left = time_text(left_at) if left_at else leg.left_at
     if joined and left and datetime.fromisoformat(left) < datetime.fromisoformat(joined):
         raise RecordError("end_before_start")
-    changed = msgspec.structs.replace(leg, role=role or leg.role, joined_at=joined, left_at=left)
+    estimated = msgspec.UNSET if joined_at or left_at else leg.estimated
+    changed = msgspec.structs.replace(leg, role=role or leg.role, joined_at=joined, left_at=left, estimated=estimated)
     return plaintext if changed == leg else encode(changed)

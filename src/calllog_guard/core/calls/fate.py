@@ -1,8 +1,9 @@
 """
 What becomes of each party of a call: a leg, a tombstone, or nothing, by what is known of the person.
 
-Rules: 1. Behind the fence nothing is stored: an event dated or appended up to the cut-off leaves no leg, also after a return.
-       2. Who has no purpose left is not minted.  3. A person comes back only by an event that began and was appended later.
+Rules: 1. Behind the fence nothing is stored: what is dated or appended up to the cut-off leaves no leg, even
+          after a return.
+       2. Who has no purpose left is not minted.  3. A person comes back only by an event begun and appended later.
 Source: docs/explanation/keystore.md, docs/explanation/design.md.
 """
 

@@ -7,8 +7,9 @@ Rules: 1. No name, no identifier, no field's value: line numbers, offsets, and w
 Source: docs/how-to/import.md; `schemas/manifest.json`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,7 +25,7 @@ class FileSource(Rewritten, frozen=True, kw_only=True, tag="file"):
 
     sha256: Digest
     bytes: Count
-    format: Literal["ndjson", "csv"]
+    format: Literal["ndjson", "csv", "mapped"]
 
 
 class TopicSource(Rewritten, frozen=True, kw_only=True, tag="topic"):
@@ -43,6 +44,12 @@ class Refused(Internal, frozen=True, kw_only=True, omit_defaults=True):
     offset: Count | None = None
     reason: str
     at_pointer: str = ""
+
+
+class Skipped(NamedTuple):
+    """What a mapping skips: a message that is no call, or a party that is nobody; by the mapping's own words."""
+
+    why: str
 
 
 class Events(Rewritten, frozen=True, kw_only=True):
@@ -84,7 +91,10 @@ class Manifest(Rewritten, frozen=True, kw_only=True):
 
     Args:
         positions: By partition (a file has one, 0): the offset, or the number of lines or rows, to go on from.
-        refused: How many by reason; `refused_at` lists their places in the finished manifest.
+        refused: How many events, and parties of accepted events, by reason; `refused_at` lists their places in the
+            finished manifest.
+        skipped: Messages and parties that a mapping skipped, by its own words; no events, and not refused.
+        mended: Times of accepted events that were mended: `skew`, `leap_second`.
         lost: Records of a topic that were cut off before they were read, at most; only by leave (`--skip-lost`).
         refused_bytes: How much of the list of places belongs to what is settled.
         erased: The company's list: how many, and its fingerprint under the tenant's pepper; None when there was none.
@@ -101,6 +111,8 @@ class Manifest(Rewritten, frozen=True, kw_only=True):
     legs: Legs = Legs()
     refused: dict[str, Count] = msgspec.field(default_factory=dict)
     refused_bytes: Count = 0
+    skipped: dict[str, Count] | msgspec.UnsetType = msgspec.UNSET
+    mended: dict[str, Count] | msgspec.UnsetType = msgspec.UNSET
     lost: Count | msgspec.UnsetType = msgspec.UNSET
     began_at: Utc
     finished_at: Utc | None = None
@@ -119,6 +131,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     legs: Legs
     refused: tuple[Refused, ...]
+    skipped: Mapping[str, int] = msgspec.field(default_factory=dict)
+    mended: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 def _sum(one: T, other: T) -> T:
@@ -131,6 +145,8 @@ def advanced(manifest: Manifest, batch: Batch, refused_bytes: int) -> Manifest:
     refused = dict(manifest.refused)
     for each in batch.refused:
         refused[each.reason] = refused.get(each.reason, 0) + 1
+    skipped = dict(Counter(manifest.skipped or {}) + Counter(batch.skipped))
+    mended = dict(Counter(manifest.mended or {}) + Counter(batch.mended))
     return msgspec.structs.replace(
         manifest,
         policies=tuple(dict.fromkeys((*manifest.policies, batch.policy))),
@@ -138,5 +154,7 @@ def advanced(manifest: Manifest, batch: Batch, refused_bytes: int) -> Manifest:
         events=_sum(manifest.events, batch.events),
         legs=_sum(manifest.legs, batch.legs),
         refused=refused,
+        skipped=skipped or msgspec.UNSET,
+        mended=mended or msgspec.UNSET,
         refused_bytes=refused_bytes,
     )

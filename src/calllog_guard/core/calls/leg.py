@@ -1,9 +1,10 @@
 """
 One party's part in one call, as it is sealed: self-sufficient, and no other party in it.
 
-Rules: 1. From version 2 of the leg's header on, the call is named by its reference: its id may be made of the parties' addresses.
-       2. Whoever writes a leg of version 1 anew writes version 2 where the tenant's level of forms has it; what is shown follows the level.
-Source: docs/reference/messages.md, docs/how-to/read-the-log.md; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
+Rules: 1. From version 2 of the leg's header on, the call is named by reference: its id may hold the parties' addresses.
+       2. Who rewrites a leg of version 1 writes version 2 if the tenant's forms do; what is shown follows the level.
+Source: docs/reference/messages.md, docs/how-to/read-the-log.md;
+  vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from calllog_guard.core.calls.event import CallEvent, Kind, Party, Result
+from calllog_guard.core.calls.event import CallEvent, Kind, LegForm, Party, Result, call_of
 from calllog_guard.core.codec import Rewritten, Role, decode, encode, text_literal, time_text
 from calllog_guard.core.crypto.subject_secrets import CallKey
 from calllog_guard.core.identifiers import CallId
@@ -19,12 +20,19 @@ from calllog_guard.errors import MessageError
 
 REFERRED: Final = 2
 """The level of forms from which on legs name calls by reference."""
-LegForm = Literal[1, 2]
-"""The version of a leg: 1 names the call by its id, 2 by its reference."""
 
 
 class Leg(Rewritten, frozen=True, kw_only=True, gc=False):
-    """The plaintext of a leg; `call` is the call's reference (in version 1 its id), `parties` their number."""
+    """
+    The plaintext of a leg; `call` is the call's reference (in version 1 its id), `parties` their number.
+
+    Args:
+        ended_at: None of an answered call that goes on, as is `left_at`, or of whose end nobody has told.
+        session: The platform's name of one connection, where the person has several in a call (version 2).
+        revision: Of the event that it comes from, where that has one (version 2).
+        estimated: When they joined or left was not told: the times are the best that is known (version 2).
+
+    """
 
     call: str
     role: Role
@@ -36,6 +44,9 @@ class Leg(Rewritten, frozen=True, kw_only=True, gc=False):
     ended_at: str | None
     parties: int
     subject: str
+    session: str | msgspec.UnsetType = msgspec.UNSET
+    revision: int | msgspec.UnsetType = msgspec.UNSET
+    estimated: Literal[True] | msgspec.UnsetType = msgspec.UNSET
 
 
 LEGS: Final = msgspec.json.Decoder(Leg)
@@ -73,25 +84,66 @@ def renewed(plaintext: bytes, form: LegForm, calls: CallKey | None) -> tuple[byt
 
 
 def leg_texts(event: CallEvent, calls: CallKey | None = None) -> list[bytes]:
-    """The plaintext of each party's leg, in the order of the parties; what they share is encoded once, the call's name too."""
+    """The plaintext of each party's leg, in the parties' order; the shared part, the call's name too, is made once."""
     answered = event.outcome == "answered"
     started, ended = f'"{time_text(event.started_at)}"', "null"
     if event.ended_at:
         ended = f'"{time_text(event.ended_at)}"'
-    call = event.call_id if calls is None else calls.reference(CallId(event.call_id))
+    call = call_of(event) if calls is None else calls.reference(call_of(event))
     head = b'{"call":' + text_literal(call) + b',"role":"'
     shared = f',"kind":"{event.kind}","outcome":"{event.outcome}","started_at":{started},"ended_at":{ended}'
-    tail = f'{shared},"parties":{len(event.parties)},"subject":'
+    tail = f'{shared},"parties":{event.party_count or len(event.parties)},"subject":'
     joined, left = (started, ended) if answered else ("null", "null")
+    end = b"" if event.revision is None else b',"revision":%d' % event.revision
     whole = f'","joined_at":{joined},"left_at":{left}{tail}'.encode()
     return [
         head
         + party.role.encode()
         + (whole if party.joined_at is None and party.left_at is None else _own(party, joined, left, tail))
-        + text_literal(party.id)
-        + b"}"
+        + text_literal(party.id or "")
+        + (end if party.session is None else b',"session":' + text_literal(party.session) + end)
+        + (b',"estimated":true}' if party.estimated else b"}")
         for party in event.parties
     ]
+
+
+def removal_text(event: CallEvent, subject: str, session: str, calls: CallKey | None) -> bytes:
+    """
+    The plaintext of what stands in place of a leg that a revision removes: it keeps older ones away, unseen.
+
+    Of the call it says nothing but its name and its beginning.
+    """
+    return encode(
+        Leg(
+            call=call_of(event) if calls is None else calls.reference(call_of(event)),
+            role="guest",
+            joined_at=None,
+            left_at=None,
+            kind=event.kind,
+            outcome=event.outcome,
+            started_at=time_text(event.started_at),
+            ended_at=None,
+            parties=0,
+            subject=subject,
+            session=session or msgspec.UNSET,
+            revision=event.revision if event.revision is not None else msgspec.UNSET,
+        )
+    )
+
+
+def emptied(text: bytes) -> bytes:
+    """What stands in place of a leg that no purpose covers any more: as `removal_text`."""
+    return encode(
+        msgspec.structs.replace(
+            read_leg(text),
+            role="guest",
+            joined_at=None,
+            left_at=None,
+            ended_at=None,
+            parties=0,
+            estimated=msgspec.UNSET,
+        )
+    )
 
 
 def _own(party: Party, joined: str, left: str, tail: str) -> bytes:

@@ -1,7 +1,7 @@
 """
 A party's part of an event that waits until its person's entries can be used again, as it lies in `calllog.parked`.
 
-Rules: 1. It holds no other party, and nothing of it stands in clear but where the event lay, when it came, and why it waits.
+Rules: 1. It holds no other party; in clear it has only the event's place, the time it came, and why it waits.
        2. Its record key names the part and says nothing: parked again it replaces itself, taken up it gets a tombstone.
        3. It is judged by the time at which the event first came, however long it waits.
 Source: docs/adr/0011-one-persons-matter.md; vectors in `tests/vectors/stored_v2.json`.
@@ -22,7 +22,7 @@ from calllog_guard.core.calls.leg import read_leg
 from calllog_guard.core.codec import BEAT, EpochText, Internal, decode, encode, from_ms
 from calllog_guard.core.crypto.leg_envelope import padded
 from calllog_guard.core.crypto.subject_secrets import Secret
-from calllog_guard.core.identifiers import ID_BYTES, Tenant, b64, id_text, unb64
+from calllog_guard.core.identifiers import ID_BYTES, Tenant, b64, call_names, id_text, is_guest, unb64
 from calllog_guard.errors import MessageError, NewerFormError, RecordError
 
 NONCE: Final = 12
@@ -38,8 +38,9 @@ class WaitingPart(Internal, frozen=True, kw_only=True):
         mask: The purposes for which it may be kept at most, as when it came.
         text: The leg's plaintext; None for a party that is removed, whose identifier is `removed`.
         appended_ms: When the event first came, milliseconds since 1970, as is `started_ms`, when the call began.
-        former: The keystore's keys by former rules of identity, where it could not be told where the person's entry lies.
-        form: The leg's version, absent for 1: in 2 `text` names the call by reference. `call` is its id always, for the record key.
+        former: The keystore's keys by former rules of identity, where the place of the person's entry was unknown.
+        session: Of which session it is, `revision` of which revision of the call; absent where there is none.
+        form: The leg's version, absent for 1: in 2 `text` names the call by reference. `call` is its id (record key).
 
     """
 
@@ -53,6 +54,8 @@ class WaitingPart(Internal, frozen=True, kw_only=True):
     appended_ms: int
     former: tuple[str, ...] = ()
     form: Literal[2] | msgspec.UnsetType = msgspec.UNSET
+    session: str | msgspec.UnsetType = msgspec.UNSET
+    revision: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Parked(Internal, frozen=True, kw_only=True):
@@ -120,7 +123,7 @@ def open_parked(parked: Parked, tenant: Tenant, key: Secret) -> WaitingPart:
 
 
 def waiting_now(records: Iterable[Any]) -> tuple[Counter[str], datetime | None]:
-    """How many parts wait by their reason, and since when the oldest; from the topic's records, in their order, and what these say in clear."""
+    """How many parts wait by reason, and since when the oldest; from the topic's records in order, what is in clear."""
     latest = {record.key: record for record in records if record.key != BEAT}
     reasons: Counter[str] = Counter()
     since: list[datetime] = []
@@ -145,19 +148,26 @@ def since_ms(parked: Parked, record: Any) -> int:
 
 def event_of(part: WaitingPart, tenant: Tenant) -> bytes:
     """The part as an event of one party, for a dead letter that can be replayed; of a removal all that is known."""
-    if part.text is None:
-        return json.dumps({"tenant": tenant, "call_id": part.call, "removed": [part.removed]}).encode()
+    revision = {} if part.revision is msgspec.UNSET else {"revision": part.revision}
+    if part.text is None or part.removed:
+        gone = {"id": part.removed, "session": part.session} if part.session else part.removed
+        return json.dumps({"tenant": tenant, **call_names(part.call), "removed": [gone]} | revision).encode()
     leg = read_leg(part.text.encode())
-    party = {"id": leg.subject, "role": leg.role}
+    who: dict[str, Any] = {"guest": True} if is_guest(leg.subject) else {"id": leg.subject}
+    party = who | {"role": leg.role}
+    if part.session:
+        party["session"] = part.session
+    if leg.estimated:
+        party["estimated"] = True
     if leg.outcome == "answered":
         party |= {name: moment for name in ("joined_at", "left_at") if (moment := getattr(leg, name))}
     event = {
         "tenant": tenant,
-        "call_id": part.call,
+        **call_names(part.call),
         "kind": leg.kind,
         "outcome": leg.outcome,
         "started_at": leg.started_at,
         "ended_at": leg.ended_at,
         "parties": [party],
-    }
+    } | revision
     return json.dumps({name: value for name, value in event.items() if value is not None}).encode()

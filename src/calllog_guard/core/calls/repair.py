@@ -1,7 +1,7 @@
 """
 The payload of a dead letter made ready to be tried again: without a field that the schema does not know.
 
-Rules: 1. Only unknown fields go, by the operator's word, where the letter says there is one: what is known is corrected in a file.
+Rules: 1. Only unknown fields go, by the operator's word, where the letter names one: what is known is mended in a file.
 Source: docs/how-to/publish-an-event.md, docs/how-to/dead-letters.md.
 """
 
@@ -9,10 +9,10 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from calllog_guard.core.calls.event import CallEvent, Party
+from calllog_guard.core.calls.event import CallEvent, Party, RemovedSession
 from calllog_guard.errors import StateRefusedError
 
-_KNOWN: Final = frozenset(CallEvent.__struct_fields__) | frozenset(Party.__struct_fields__)
+_KNOWN: Final = frozenset(name for kind in (CallEvent, Party, RemovedSession) for name in kind.__struct_fields__)
 
 
 def call_key(raw: bytes) -> bytes | None:

@@ -12,6 +12,7 @@ import msgspec
 from calllog_guard.core.calls.event import Kind, Result
 from calllog_guard.core.calls.leg import Leg
 from calllog_guard.core.codec import Id, Message, Role
+from calllog_guard.core.identifiers import shown_subject
 
 _Unset = msgspec.UnsetType
 _UNSET: Final = msgspec.UNSET
@@ -33,12 +34,13 @@ class Put(Message, frozen=True, kw_only=True, gc=False, tag_field="op", tag="put
     ended_at: str | _Unset | None = _UNSET
     joined_at: str | _Unset | None = _UNSET
     left_at: str | _Unset | None = _UNSET
-    duration_s: int | _Unset = _UNSET
+    duration_s: int | _Unset | None = _UNSET
     kind: Kind | _Unset = _UNSET
     outcome: Result | _Unset = _UNSET
     parties: int | _Unset = _UNSET
     subject: str | _Unset = _UNSET
     call: str | _Unset = _UNSET
+    session: str | _Unset = _UNSET
 
 
 class Remove(Message, frozen=True, kw_only=True, tag_field="op", tag="remove"):
@@ -56,14 +58,18 @@ FIELDS: Final = frozenset(Put.__struct_fields__) - {"token", "person"}
 """What a purpose may list under `shows`; the policy's form knows the same names."""
 
 
-def duration_s(leg: Leg) -> int:
-    """Whole seconds from joining to leaving, or from the call's start to its end; 0 for what was not answered."""
+def duration_s(leg: Leg) -> int | None:
+    """Whole seconds from joining to leaving, or the call's start to end; 0 if not answered, None during a call."""
     start = leg.joined_at or leg.started_at
     end = leg.left_at or leg.ended_at or start
-    return int((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+    length = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    is_open = leg.outcome == "answered" and leg.left_at is None and leg.ended_at is None
+    return None if is_open else int(length.total_seconds())
 
 
 def put(leg: Leg, token: str, person: str, shows: tuple[str, ...]) -> Put:
     """The line of an opened leg; `shows` holds names of `FIELDS` only."""
     seen: dict[str, Any] = {name: duration_s(leg) if name == "duration_s" else getattr(leg, name) for name in shows}
+    if "subject" in seen:
+        seen["subject"] = shown_subject(leg.subject)
     return Put(token=token, **seen) if "subject" in seen else Put(token=token, person=person, **seen)

@@ -1,21 +1,22 @@
 """
 A case: the life of a request, without the identity of whom it is about.
 
-Source: docs/reference/messages.md, docs/explanation/design.md, docs/explanation/cases.md. Beyond it: `jti`, `place` and `acts` make a redelivery resume
+Source: docs/reference/messages.md, docs/explanation/design.md, docs/explanation/cases.md.
+Beyond it: `jti`, `place` and `acts` make a redelivery resume
 and a replay refused; `progress` says which decision reached which stage, `observed` what was seen of it last; `times`,
-`pauses`, `approvals` are what the clock and the officers did, `officer` that one has had it; `sealed` is what a case needs that is not yet enforced;
-`notices` says who was told what (`notices.py`); of a disclosure `filed` seals whom it was for, `review_at` is when to look again
-whether the person may be told, for which `sealed` stays.
+`pauses`, `approvals` are acts of the clock and the officers, `officer` that one had it; `sealed` is what is to enforce;
+`notices` says who was told what (`notices.py`); of a disclosure `filed` seals its addressee, `review_at` is when to ask
+whether the person may be told, for which `sealed` stays; of a hold that is no secret, when it is to be reviewed.
 `whose` and `said` (`case_owner.py`) let a person find the case and what officers told them in it, and nobody else.
-`known` says whether somebody was known under the identifiers of the request when it was carried out, `unknown` under which of them
+`known` says whether somebody was known under the request's identifiers at its carrying out, `unknown` under which
 (by their place, from 0) nobody was, `linked` how many others were reached because they are the same person.
-`hold` is the hold of a `hold` or `release`, `kept` what the law keeps of an erasure; of a secret case (`secret_cases.py`) `told` holds
+`hold` is the hold of a `hold` or `release`, `kept` what law keeps of an erasure; in `secret_cases.py` `told` holds
 the receipts, which go nowhere else.
-`tenure` and `count` say which of two states of a case is the later: that of the later desk, and of one desk's the later written; a state
+`tenure` and `count` tell which of two states is later: the later desk's, and of one desk the later written; a state
 without them is an earlier release's, and before all that have them.
-`traces` says of each decision about the person's records where they had gone (Art. 19), `untold` what recipients are still to be told,
+`traces` says per decision about the person's records where they had gone (Art. 19), `untold` whom of them to tell yet,
 with the time that their notices say: until then the case keeps its request, sealed.
-`lifts` says which restrictions a `lift` has met, by the cases that brought them (`restore`: a restored keystore), and what became of each.
+`lifts` says which restrictions a `lift` met, by their cases (`restore`: a restored keystore), and what became of each.
 """
 
 from datetime import date, datetime, timedelta
@@ -50,7 +51,7 @@ SINCE: Final = {
 _YEARS: Final = (2000, 2200)
 """Of what a request may say (docs/how-to/publish-an-event.md), and a century for what follows from it."""
 OF_NOBODY: Final = frozenset({"absent", "gone", "exported"})
-"""The stages that a case reaches of whom nobody was known: nothing was destroyed, removed or corrected, and nothing is said to be."""
+"""The stages of a case in which nobody was known: nothing was destroyed, removed or corrected, or is said to be."""
 UNFOUND: Final = "unfound"
 """The stage of a case that an officer has because nobody, or nothing, was found that it could be done to."""
 ANNOUNCED: Final = "announced"
@@ -65,9 +66,9 @@ TENURE_MOST: Final = 1 << 62
 """Above every number that desks can reach by taking one after another: what bears such a one is nobody's."""
 Count = Annotated[int, msgspec.Meta(ge=1, lt=TENURE_MOST)]
 ASKED, NOBODY, UNSURE = "asked", "nobody", "unsure"
-"""The progress of a search: a partition was asked who somebody is, knows nobody, or somebody there has a key that does not open."""
+"""The progress of a search: a partition was asked who somebody is, knows nobody, or has a key that does not open."""
 FOUND, NOTHING = "found", "nothing"
-"""The progress of a look that was `ASKED` for, before a disclosure is announced: there is something to give, or nothing."""
+"""The progress of a look that was `ASKED` for before a disclosure is announced: there is something, or nothing."""
 
 
 class Consent(Rewritten, frozen=True, kw_only=True):
@@ -80,7 +81,7 @@ class Consent(Rewritten, frozen=True, kw_only=True):
 TRACED_FROM: Final = 2
 """From this level of forms on keepers say where records had gone; before, every recipient is told of everybody."""
 Doubt = Literal["lost", "unread", "untraced"]
-"""Why nobody can tell for sure whom records were given to: accesses are lost, or cannot be read, or no keeper has looked."""
+"""Why nobody knows for sure who was given records: accesses are lost, or unreadable, or no keeper has looked."""
 
 
 class Trace(Rewritten, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ class Trace(Rewritten, frozen=True, kw_only=True):
 
 
 class Case(Rewritten, frozen=True, kw_only=True):
-    """A case as its topic has it, without identities; `place` is the request's partition and offset, `acts` those of what acted on it, by name."""
+    """A case in its topic, without identities; `place`: its request's partition and offset; `acts`: acts', by name."""
 
     v: Literal[1] = 1
     case: Id
@@ -158,6 +159,11 @@ class Case(Rewritten, frozen=True, kw_only=True):
     count: Count | msgspec.UnsetType = msgspec.UNSET
 
     @property
+    def tell_at(self) -> datetime | None:
+        """When to ask whether the person may be told of a disclosure; None: nobody is still to be told."""
+        return None if self.type == "hold" else self.review_at
+
+    @property
     def name(self) -> str:
         """What its request is known by, and the ids of its decisions derive from."""
         owned = request_name(self.asked_by, self.jti)
@@ -170,7 +176,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
     @property
     def named(self) -> int:
-        """How many people it may concern, which brakes count; a case that does not say concerns one, or as many as it decided about."""
+        """How many people it may concern, for the brakes: one, or as many as it decided about, if a case says none."""
         return self.people or max(1, len(self.decisions) if self.type == "erase" else 1)
 
     @property
@@ -190,7 +196,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
     @property
     def considered(self) -> bool:
-        """Whether the person is restricted because an officer has the case: an objection, or a restriction of whom nobody knew."""
+        """Whether the person is restricted because an officer has it: an objection, or a restriction of an unknown."""
         return self.waits_for == "officer" and (
             self.type == "object" or (self.type == "restrict" and UNFOUND in self.stages)
         )
@@ -202,7 +208,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
     @property
     def of_nothing(self) -> bool:
-        """Whether nobody is known whom it names, or nothing was found that it could be done to: nobody is told that it was done."""
+        """Whether nobody is known whom it names, or nothing to do it to was found: nobody is told that it was done."""
         return self.known is False or UNFOUND in self.stages
 
     @property
@@ -235,7 +241,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
 
     @property
     def moments(self) -> dict[Moment, datetime]:
-        """What was asked and what came, each with its moment; an earlier release took the opening of a case for the asking."""
+        """What was asked and what came, each with its moment; earlier releases took a case's opening for the asking."""
         return {name: at for name, at in self.times.items() if (name, at) != ("identity_asked_at", self.opened_at)}
 
     def clock(self) -> Times:
@@ -312,7 +318,7 @@ def ended_at(case: Case, at: datetime, keep: timedelta) -> Case:
 
 
 def parted(case: Case, *, telling: bool = False) -> Case:
-    """The case without its request; with `telling` it stays, because the person is still to be told of a disclosure, or a recipient."""
+    """The case without its request; with `telling` it stays: the person or a recipient is still to be told."""
     if telling or case.untold:
         return case
     return msgspec.structs.replace(case, sealed=None, epoch=case.epoch if case.filed else None)

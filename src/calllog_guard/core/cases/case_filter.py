@@ -28,7 +28,7 @@ def days_left(case: Case, today: date) -> int | None:
 
 
 def may_act(case: Case, officer: str) -> bool:
-    """Whether a case waits for an officer and this one may be the one: the second must not be the first (`machine.approval`)."""
+    """Whether a case waits for an officer who may be this one: the second is not the first (`machine.approval`)."""
     if case.waits_for == "officer":
         return True
     return case.waits_for == "second_officer" and officer not in (case.approvals or (case.asked_by,))

@@ -1,10 +1,10 @@
 """
 Whose a case is, and what its officers told the person in words: kept for the person's own answer, and for nothing else.
 
-A case names nobody. It has a tag per identifier that was known when it was opened, made with that person's own secret: who has the
-secret finds the person's cases, and with the secret goes the only link. What officers said lies under a random key of the case,
+A case names nobody. It has a tag per identifier known at its opening, made with that person's own secret: who has the
+secret finds the person's cases; with the secret goes the only link. Officers' words lie under a random key of the case,
 wrapped for each of these persons.
-Rules: 1. Two cases of one person have nothing in common.  2. An identifier that is not known takes as much room, filled at random:
+Rules: 1. Two cases of one person have nothing in common.  2. An unknown identifier takes as much room, random bytes:
           a reader of cases does not learn who is known.  3. One key tags, another wraps, a third seals.
 Source: GDPR Art. 11, 12(4), 15; RFC 2104; vectors in `tests/vectors/stored_v2.json`.
 """

@@ -1,16 +1,17 @@
 """
 The life of a case, as one table: where each event leads from each state, and nowhere else.
 
-Rules: 1. Whatever a case waited for, an officer has it next: code may `grant`, where the table of types lets it, and never refuse
+Rules: 1. After all that a case waited for, an officer has it: code may `grant`, where the table allows, never refuse
           (GDPR Art. 22). So no proof, fee or clarification leads around an officer.
        2. Only an officer's `refuse` leads to refused. Closed and refused are final.
-       3. What was granted is not taken back: enforcing leads to waiting only where nobody, or nothing, was found that it could
-          be done to, and while the person is told before it is done (`notice`). What a request of nothing comes to is for an
+       3. What was granted is not taken back: enforcing leads to waiting only where nobody, or nothing, was found to
+          do it to, and while the person is told beforehand (`notice`). What a request of nothing comes to is for an
           officer to say; code would call it done. What has only been announced an officer may still refuse.
        4. A case that waits for an identity has asked nobody for it. Who asks the person (backend or officer) says so by
-          `ask_identity`, as of its moment; before that no clock stops (UK GDPR Art. 12A(2)(b): information *requested*).
+          `ask_identity`, as of its moment; no clock stops before (UK GDPR Art. 12A(2)(b): information *requested*).
 `tools/doc_tables.py` draws it. Not here: deadlines (`deadlines.py`), which fields a
-type needs (`core/requests/request.py`), what enforcing means (the workers). Source: docs/explanation/cases.md, docs/reference/messages.md.
+type needs (`core/requests/request.py`), what enforcing means (the workers).
+Source: docs/explanation/cases.md, docs/reference/messages.md.
 """
 
 from typing import Final, Literal, get_args
@@ -23,7 +24,8 @@ from calllog_guard.errors import CaseStateError, RequestRefusedError
 Event = Literal[
     "opened", "unverified", "brake", "review", "second",
     "ask_identity", "verify", "ask_clarification", "clarify", "ask_fee", "fee",
-    "grant", "approve", "approve_first", "refuse", "extend", "unfound", "announce", "told", "enforced", "answered", "observed",
+    "grant", "approve", "approve_first", "refuse", "extend", "unfound", "announce", "told", "enforced", "answered",
+    "observed",
 ]  # fmt: skip
 Position = tuple[State | None, WaitsFor | None]
 """State and what it waits for; `NEW` before a case is opened."""
@@ -91,7 +93,7 @@ def after(state: State | None, waits_for: WaitsFor | None, event: Event) -> Posi
 
 
 OFFICERS_CLOCK: Final[frozenset[ClockEvent]] = frozenset({"ask_fee", "extend", "tell", "not_yet"})
-"""That a request is excessive (Art. 12(5)) or complex (12(3)), or that a person may be told by now, is a human's judgement."""
+"""An officer judges whether a request is excessive (Art. 12(5)) or complex (12(3)), or a person may be told by now."""
 BESIDE: Final[frozenset[ClockEvent]] = frozenset({"noticed", "tell", "not_yet"})
 """What concerns a case's notices: possible in every state, closed ones too, and moves none."""
 
@@ -148,7 +150,7 @@ def onward(
         awaited: What was asked for and has not come.
         braked: As for `opening`.
         review: As for `opening`.
-        officer_asked: An officer has had the case (asked for something, or it waited for one): it goes back to officers.
+        officer_asked: An officer has had the case (asked something, or it waited for one): it goes back to officers.
 
     """
     for need, event in _ASKED.items():

@@ -2,15 +2,16 @@
 Until when a request must be answered: by the policy, by the law, and by the earlier of the two.
 
 In: what happened when (`Times`), the tenant's regime, months and calendar.  Out: `Due`, the same for the same values.
-Rules: 1. The same date so many months later; no such date, that month's last day; on a weekend or public holiday, the next
+Rules: 1. The same date so many months later; if there is none, the month's last; on a weekend or holiday, the next
           working day (ICO; EU: Regulation 1182/71 Art. 3(4)).
-       2. The policy's time runs from the request and never stops. The law's may start later and stop (uk); then `law` is None
+       2. The policy's time runs from the request and never stops. The law's may start late and stop (uk): `law` is None
           while it does not run, and the policy binds alone.
        3. Where a text leaves two readings, the earlier date is taken: too early is never unlawful.
        4. Which day a moment falls on is decided in the tenant's zone (`working_days.py`).
-       5. eu: no proof, fee or clarification stops anything. That the EDPB lets time rest while a proof is awaited (guidelines
+       5. eu: no proof, fee or clarification stops anything. That the EDPB stops time until a proof comes (guidelines
           01/2022, section 5.3) is a reading, and the later date: rule 3.
-Source: UK GDPR Art. 12 and 12A, EU GDPR Art. 12(3) to (6), DPA 2018 s.164A; ICO on time limits; `tests/support/clock_table.csv`.
+Source: UK GDPR Art. 12, 12A; EU GDPR Art. 12(3)-(6); DPA 2018 s.164A; ICO on time limits;
+  `tests/support/clock_table.csv`.
 """
 
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ LAW_MONTHS: Final = 1
 LAW_EXTENDED_MONTHS: Final = 3
 """One month, extended by two further months (Art. 12(3))."""
 PROMPT_DAYS: Final = 7
-"""Before Art. 12A proof of identity or a fee moved the start only if asked for promptly; the ICO gives no number, this is ours."""
+"""Before Art. 12A, proof or a fee moved the start only if asked for promptly; the ICO gives no number, this is ours."""
 ACKNOWLEDGE_DAYS: Final = 30
-"""DPA 2018 s.164A, from 19 June 2026; promised to everyone. A last day on a weekend is not moved, though the ICO would."""
+"""DPA 2018 s.164A, from 19 June 2026; promised to all. A last day on a weekend is not moved, though the ICO would."""
 INTERNAL_DAYS: Final = 28
 """The ICO's advice for one number of days that keeps every month."""
 _WEEK: Final = timedelta(7)
@@ -90,7 +91,7 @@ def months_after(day: date, months: int) -> date:
 
 
 def _uk_start(times: Times, calendar: Calendar) -> date | None:
-    """The latest of request, proof and fee (Art. 12A(2)), None while one is awaited; before it, if asked for promptly."""
+    """The latest of request, proof, fee (Art. 12A(2)), None while one is awaited; before it, if asked for promptly."""
     received = calendar.day(times.received_at)
     latest = received + timedelta(PROMPT_DAYS) if received < ARTICLE_12A else date.max
     start = received

@@ -1,7 +1,7 @@
 """
 Notices: what recipients of the data are told (Art. 19) and what the person is told; each sealed to whom it is for.
 
-Rules: 1. A notice is named by case, addressee and kind: a repeat is the same notice, and readers keep the first of a name.
+Rules: 1. A notice's name is case, addressee and kind: a repeat is the same notice; readers keep the first of a name.
        2. Reasons (`ground`) go to the person alone; a recipient learns what it must do and about whom.
        3. What is said beside the sealed part tells of nobody.
 Source: docs/explanation/cases.md, docs/reference/messages.md; GDPR Art. 12(3), 12(4), 18(3), 19.
@@ -31,7 +31,7 @@ class Remedies(Internal, frozen=True, kw_only=True):
 
 
 class KeptFor(Internal, frozen=True, kw_only=True, omit_defaults=True):
-    """For what a law obliges to keep copies of a person's calls beyond their erasure, if there are any, and until when at the latest."""
+    """Why a law keeps copies of a person's calls beyond their erasure, if it does, and until when at the latest."""
 
     purpose: Name
     why: str | None = None
@@ -44,8 +44,8 @@ class Words(Internal, frozen=True, kw_only=True, omit_defaults=True):
     What a notice says, inside its seal.
 
     Args:
-        ticket: The backend's own reference, and `request` its `jti`: how the gateway knows the person where `subjects` are
-            no longer kept.
+        ticket: The backend's own reference; `request` is its `jti`: how the gateway knows the person where
+            `subjects` are no longer kept.
         ground: The officer's words to the person; `authority` and `basis` those of a disclosure.
         due: Until when the answer is promised now.
         text: The letter to its reader, as plain text: who sends it on need add nothing.
@@ -160,7 +160,7 @@ def waiting(notices: dict[str, Sent]) -> dict[str, Sent]:
 
 
 def acknowledged(notices: dict[str, Sent], to: str, kind: NoticeKind | None, at: datetime) -> dict[str, Sent] | None:
-    """The notices once an addressee has acknowledged one kind, or all that it was sent; None when there is none to it."""
+    """The notices once an addressee has acknowledged one kind, or all; None when there is none to it."""
     start = f"{to}/"
     names = [name for name in notices if (name == name_of(to, kind) if kind else name.startswith(start))]
     if not names:

@@ -12,15 +12,15 @@ from calllog_guard.core.codec import Day, Id, Internal, TenantName, Utc
 from calllog_guard.core.decisions.outcome import Observed
 
 Stage = Literal[
-    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered", "refused",
-    "decided", "unfound",
+    "accepted", "fenced", "destroyed", "tombstoned", "rewritten", "exported", "copied", "absent", "gone", "answered",
+    "refused", "decided", "unfound",
 ]  # fmt: skip
 CERTIFIED: Final = frozenset(get_args(Stage))
 """
 The stages that end in a receipt; `absent` and `gone` are the certificate.
 
-Not every stage of a case does: that the keystore's file was rewritten behind an erasure is no news to a person, and `decided` is one
-where it is the end, because nobody was met and nobody else has anything to do.
+Not every stage does: that the keystore's file was rewritten behind an erasure is no news to a person;
+`decided` is one where it is the end, because nobody was met and nobody else has anything to do.
 """
 STATEMENT: Final = (
     "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
@@ -33,7 +33,12 @@ class Receipt(Internal, frozen=True, kw_only=True):
     """
     The claims of a receipt; `observed` stays empty until someone has looked from outside.
 
-    `digests` are the SHA-256 of an export's parts, in order; `controller`, `contact`, `authority` and `zone` are the policy's words for a page. `observations` lists every look when a request was about several persons; `stages` says when each stage was reached. `known` is false where nobody was known under any of the request's identifiers, `unknown` lists under which (by their place, from 0) nobody was, `linked` says how many others were reached because they are the same person. `recipients` are those whom the person's records had gone to and who are told (Art. 19), `unsure` says why some stand there of whom nobody can tell.
+    `digests` are the SHA-256 of an export's parts, in order; `stages` says when each stage was reached.
+    `controller`, `contact`, `authority` and `zone` are the policy's words for a page.
+    `observations` lists every look when a request was about several persons.
+    `known` is false where nobody was known under any of the request's identifiers.
+    `unknown` lists under which (by place, from 0) nobody was, `linked` how many more were reached as the same person.
+    `recipients` had the person's records and are told (Art. 19); `unsure` says why some of them are not known for sure.
     """
 
     v: Literal[1] = 1

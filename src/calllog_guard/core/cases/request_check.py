@@ -1,7 +1,7 @@
 """
 What a desk checks of a request beyond its signature and its times: also what a sender may ask before it sends.
 
-Source: docs/how-to/answer-requests.md; `core/requests/request.py` for the table of fields, `case_states.py` for that of roles.
+Source: docs/how-to/answer-requests.md; `core/requests/request.py` (fields), `case_states.py` (roles).
 """
 
 from calllog_guard.core.cases.case_states import check_rights

@@ -1,9 +1,9 @@
 """
-What nobody but officers may know of: orders of secret holds, their cases, why one was not taken, and what is disclosed of them.
+What officers alone may know of: orders of secret holds, their cases, why one was not taken, and disclosures of them.
 
-All of it lies in `privacy.orders`, which no backend may read; an installation of the first release has it in `privacy.cases`, until its upgrade.
-Rules: 1. Type, state, stages and receipts of a secret case stand nowhere in clear.  2. The record's key begins with `~`, as those
-          of heartbeats do: whoever lists cases passes over it.  3. Its length tells nothing but that it is short or long.
+All of it lies in `privacy.orders`, which no backend may read; a first release's is in `privacy.cases` until upgraded.
+Rules: 1. Type, state, stages and receipts of a secret case are never in clear.  2. The record's key begins with `~`, as
+          heartbeats' do: whoever lists cases passes over it.  3. Its length tells nothing but that it is short or long.
        4. An order that is not taken is no dead letter, and moves no figure: operators are told of those.
 Source: docs/explanation/cases.md; IPA 2016 s.87 and s.95 (a notice whose existence may not be disclosed).
 """
@@ -59,7 +59,7 @@ _REFUSALS: Final = msgspec.json.Decoder(RefusedOrder)
 
 
 def is_order(record: Any) -> bool:
-    """Whether a record asks for something: what desks and auditors write there are JSON objects under keys with a `~`, and tombstones."""
+    """Whether a record asks for something: desks, auditors write JSON objects under keys with `~`, and tombstones."""
     internal = (record.key or b"")[:1] == INTERNAL_KEY and (record.value or b"")[:1] == b"{"
     return record.value is not None and not internal
 

@@ -1,8 +1,8 @@
 """
 A tenant's days: on which of them a moment falls, and which of them are worked.
 
-uk: Europe/London and the bank holidays of England and Wales. eu: UTC and no public holidays, for the law names no country's.
-A tenant may name a time zone, a country and a part of it. Holidays come from a library, so one that a government adds moves
+uk: Europe/London, bank holidays of England and Wales. eu: UTC and no public holidays: the law names no country's.
+A tenant may name a time zone, a country and a part of it. Holidays come from a library; one that a state adds moves
 due dates only once the library knows it: until then they are too early, never too late.
 Source: ICO on time limits; Regulation (EEC, Euratom) 1182/71 Art. 3(4).
 """

@@ -2,8 +2,8 @@
 The two entries of the keystore as bytes, in both versions: who someone is, and how their legs are opened.
 
 Rules: 1. Every clear byte is authenticated (AAD).  2. A gone person's entry holds no pseudonym.
-       3. Clear fields come first and are read only after the seal is checked.  4. Version 2 has room for what later minor releases
-          add, in clear and sealed: whoever does not know it keeps it.  What is sealed in a person's entry goes with the person.
+       3. Clear fields are first, read only after the seal's check.  4. Version 2 has room for later minor releases,
+          in clear and sealed: who does not know it keeps it.  What is sealed in a person's entry goes with the person.
 Source: docs/explanation/keystore.md; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
@@ -41,7 +41,7 @@ GENERATION_MOST: Final = {1: (1 << 32) - 1, 2: (1 << 64) - 1}
 VERSION: Final = 1
 """Of entries that have no other: holds."""
 LIVE, GONE, ELSEWHERE = 1, 2, 3
-"""Of a person's entry: elsewhere is who has another entry, under the key that rules of identity gave them before (version 2 alone)."""
+"""A flag of a person's entry: they have another, under their key by former rules of identity (version 2 alone)."""
 RESTRICTED, HELD, REVIEWED, IMPOSED = 1, 2, 4, 8
 _FLAGS: Final = RESTRICTED | HELD | REVIEWED | IMPOSED
 _NONCE: Final = 12
@@ -106,7 +106,7 @@ def number_at(place: bytes, raw: bytes | None, usual: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a later minor release has put into an entry: flags, clear bytes, sealed bytes; `form` is the version that it was read in."""
+    """A later minor release's part of an entry: flags, clear bytes, sealed bytes; `form` is the version read."""
 
     flags: int = 0
     clear: bytes = b""
@@ -272,7 +272,7 @@ def open_bytes(tag: bytes, entry: bytes, place: bytes, key: Secret) -> tuple[Epo
 
 
 def seal_person(person: Person, place: bytes, key: Secret, nonce: bytes, forms: int = 1) -> bytes:
-    """A person entry under the tenant's epoch key, in the version of a level of forms or the one it was read in; `place` is its keystore key."""
+    """A person entry under the tenant's epoch key, in a level's version or the one read; `place`: its keystore key."""
     form = max(forms, person.rest.form)
     flags = RESTRICTED * person.restricted | HELD * person.held | REVIEWED * person.reviewed | person.rest.flags
     flags |= IMPOSED * person.imposed if form > 1 else 0
@@ -329,7 +329,7 @@ def _extension(entry: bytes, at: int) -> tuple[bytes, int]:
 
 
 def seal_keys(keys: Keys, place: bytes, key: Secret, nonce: bytes, forms: int = 1) -> bytes:
-    """A key entry under the tenant's epoch key, in a version as `seal_person`; `place` is its keystore key, which names the pseudonym."""
+    """A key entry under the tenant's epoch key, as `seal_person`; `place`, its keystore key, names the pseudonym."""
     form = max(forms, keys.rest.form)
     clear = bytes([form, len(keys.epoch)]) + keys.epoch.encode()
     counts = (len(keys.holds), keys.generation, len(keys.rest.clear))
@@ -348,7 +348,7 @@ def key_epoch(entry: bytes) -> EpochName:
 
 def key_counts(entry: bytes, at: int) -> tuple[int, int, int, int]:
     """
-    How many holds, the generation, where the holds begin and how long the extension behind them is, not yet authenticated.
+    How many holds, the generation, where the holds begin and how long the extension behind them is; not yet authentic.
 
     Args:
         at: Where the epoch's name ends.

@@ -1,7 +1,7 @@
 """
 A hold as bytes, version 1: its entry in the keystore, and the copies that are sealed under its own secret.
 
-Rules: 1. The secret is random; who has it can open this hold's copies and nothing else.  2. A hold that was released leaves an
+Rules: 1. The secret is random; who has it can open this hold's copies alone.  2. A hold that was released leaves an
           entry without a secret: only that, never a missing entry, means that its copies may go.
        3. A copy is a leg in a header of its own: it opens under its hold, in its place, and nowhere else.
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/keystore.md; vectors in `tests/vectors/stored_v1.json`.
@@ -52,7 +52,7 @@ def hold_key(tenant: Tenant, hold: HoldId) -> bytes:
 
 
 def seal_hold(entry: HoldEntry, place: bytes, key: Secret, nonce: bytes) -> bytes:
-    """A hold's entry under the tenant's epoch key, padded: the length tells neither how many it is about nor what it says."""
+    """A hold's entry under the tenant's epoch key, padded: its length tells neither how many it is about nor what."""
     secret = entry.secret.expose() if entry.secret else bytes(SECRET_BYTES)
     content = _HEAD.pack(_LIVE if entry.secret else _RELEASED, secret) + entry.terms
     return seal_bytes(_TAG, entry.epoch, content + b" " * (-len(content) % _PAD), place, key, nonce)

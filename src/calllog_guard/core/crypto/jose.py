@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
+from joserfc.jwk import OctKey, OKPKey
 
 from calllog_guard.core.identifiers import unb64
 from calllog_guard.errors import RequestRefusedError
 
 _SEAL: Final = ["ECDH-ES", "A256GCM"]
 _SIGN: Final = ["EdDSA", "Ed25519"]
+_SHARED: Final = ["HS256"]
 _FORBIDDEN: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "zip", "b64"})
 
 
@@ -36,7 +37,7 @@ _registry: Final = _Large(algorithms=_SEAL)
 
 
 def seal_to(public_pem: bytes, kid: str, content: bytes, *, cty: str = "") -> str:
-    """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it. `cty`: what the content is, in clear."""
+    """JWE compact, ECDH-ES on X25519 with A256GCM; only the private half opens it. `cty`: the content's kind, clear."""
     return seal_to_key(public_pem, kid, content, cty=cty)
 
 
@@ -131,6 +132,32 @@ def verify(public_pem: bytes, token: str) -> bytes:
             return jws.deserialize_compact(token, OKPKey.import_key(public_pem), algorithms=_SIGN).payload
     except (JoseError, ValueError):
         raise RequestRefusedError("bad_signature") from None
+
+
+def shared_claims(secret: bytes, token: str) -> bytes:
+    """
+    The content of a JWS that is signed with a shared secret, HS256 alone: a platform's webhook.
+
+    Raises:
+        RequestRefusedError: It is not signed with this secret, or is none.
+
+    """
+    try:
+        header: Any = msgspec.json.decode(unb64(token.partition(".")[0].encode("ascii")))
+        if not isinstance(header, dict) or _FORBIDDEN & header.keys():
+            raise RequestRefusedError("forbidden_header")
+        with _named_short():
+            return jws.deserialize_compact(token, OctKey.import_key(secret), algorithms=_SHARED).payload
+    except (JoseError, ValueError, msgspec.DecodeError, RecursionError):
+        raise RequestRefusedError("bad_signature") from None
+
+
+@contextmanager
+def _named_short() -> Iterator[None]:
+    """The library warns of a short secret; its length is the platform's choice."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def new_pair(*, signs: bool) -> tuple[bytes, bytes]:

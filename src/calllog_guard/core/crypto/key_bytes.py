@@ -1,5 +1,5 @@
 """
-A person's key bytes as they are kept in memory, for a bounded time: what opens and names legs, and nothing of the keystore.
+A person's key bytes as kept in memory, for a bounded time: what opens and names legs, and nothing of the keystore.
 
 Source: docs/explanation/keystore.md.
 """
@@ -39,7 +39,7 @@ class KeyBytes:
         The key of a month.
 
         Raises:
-            RecordError: The ratchet has moved past this month (`lapsed`), or no event was ever accepted of it (`bad_month`).
+            RecordError: The ratchet is past this month (`lapsed`), or no event was ever accepted of it (`bad_month`).
 
         """
         if month not in self.months:

@@ -1,8 +1,8 @@
 """
 Of whom copies lie that a law has kept beyond their erasure, where, and until when: an entry of the keystore.
 
-After an erasure nothing else leads from an identifier to the copies: pseudonym and secrets are gone, and the person's own entry lapses.
-Rules: 1. It is written before the person's key is destroyed.  2. It goes when the last purpose lapses, and not before.  3. What an
+After an erasure nothing else leads from an identifier to the copies: pseudonym and secrets are gone, the entry lapses.
+Rules: 1. It is written before the person's key is destroyed.  2. It goes with the last purpose, not before.  3. What an
           officer ordered to hold is never in it.
 Source: docs/adr/0004-a-hold-is-a-copy.md; vectors in `tests/vectors/stored_v2.json`.
 """

@@ -4,11 +4,12 @@ A leg as JWE compact (RFC 7516), `dir` + `A256GCM`, and its protected header.
 Rules: 1. The header is the AAD: person, month, record key, tenant, topic, policy.  2. Only our own header form is read:
        `alg` and `enc` pinned, no `zip`, no `crit`; the AAD covers what a later minor release adds, as it came.
        3. One key, named by the header; never a second.
-Source: docs/reference/messages.md; RFC 7516, RFC 7518 (5.3), NIST SP 800-38D; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
+Source: docs/reference/messages.md; RFC 7516, RFC 7518 (5.3), NIST SP 800-38D;
+  vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 
 from calllog_guard.core.codec import Day, Id, Message, Rewritten, TenantName, decode, encode
 from calllog_guard.core.crypto.subject_secrets import DataKey
-from calllog_guard.core.identifiers import b64, unb64
+from calllog_guard.core.identifiers import b64, b64_each, unb64
 from calllog_guard.errors import MessageError, RecordError
 
 NONCE_BYTES: Final = 12
@@ -29,7 +30,13 @@ UNREAD: Final = frozenset({"crit", "zip", "b64"})
 
 
 class LegHeader(Rewritten, frozen=True, kw_only=True, gc=False):
-    """The protected header, in this order; each field is one of those that tie the leg to its place. `v` says how the call is named."""
+    """
+    The protected header, in this order; each field ties the leg to its place. `v` says how the call is named.
+
+    Args:
+        rev: Whether it is a revision of a leg, of which there may be others (LEG_LETTERS). The leg says which.
+
+    """
 
     major: ClassVar[int] = 2
     never: ClassVar[frozenset[str]] = UNREAD
@@ -45,6 +52,7 @@ class LegHeader(Rewritten, frozen=True, kw_only=True, gc=False):
     pol: Day
     ten: TenantName
     top: str
+    rev: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 _headers: Final = msgspec.json.Decoder(LegHeader)
@@ -52,10 +60,12 @@ _headers: Final = msgspec.json.Decoder(LegHeader)
 
 Nonce = tuple[bytes, bytes]
 """Twelve random bytes for one seal, and their base64url."""
+Draft = tuple[bytes, bytes, DataKey]
+"""A leg to be sealed: its header as JSON, its plaintext, the key."""
 
 
 def nonces(most: int) -> Iterator[Nonce]:
-    """So many random nonces, each handed out once; the system is asked for all of them at once, and they are encoded at once."""
+    """So many random nonces, each handed out once; the system is asked once for all, and all are encoded at once."""
     drawn = secrets.token_bytes(most * NONCE_BYTES)
     texts = b64(drawn)
     return zip(
@@ -71,29 +81,50 @@ def padded(plaintext: bytes) -> bytes:
 
 
 def seal_leg(header: Message, plaintext: bytes, key: DataKey, nonce: bytes) -> bytes:
-    """A leg, or a copy of it, as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, never reused."""
-    return seal_under(b64(encode(header)), plaintext, key, (nonce, b64(nonce)))
+    """A leg or copy as five base64url parts, the second (encrypted key) empty. `nonce`: 12 random bytes, used once."""
+    aad = b64(encode(header))
+    sealed = key.aes().encrypt(nonce, padded(plaintext), aad)
+    return b".".join((aad, b"", b64(nonce), b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
 
 
-def leg_head(policy: str, tenant: str, topic: str, v: Literal[1, 2] = 1) -> tuple[str, str]:
-    """What the headers of all legs share that are written in one form, under one policy: before the person, and behind the purposes."""
+def leg_head(policy: str, tenant: str, topic: str, v: Literal[1, 2] = 1, *, revised: bool = False) -> tuple[str, str]:
+    """What all legs' headers of one form and one policy share: before the person, and behind the purposes."""
     header = LegHeader(
-        v=v, kid=_ANY_ID, mon=policy[:7], day=policy, rid=_ANY_ID, pur=0, pol=policy, ten=tenant, top=topic
+        v=v,
+        kid=_ANY_ID,
+        mon=policy[:7],
+        day=policy,
+        rid=_ANY_ID,
+        pur=0,
+        pol=policy,
+        ten=tenant,
+        top=topic,
+        rev=revised or msgspec.UNSET,
     )
     before, _, rest = encode(header).decode().partition(f'"kid":"{_ANY_ID}"')
     return before, rest.partition('"pur":0')[2]
 
 
-def leg_aad(shared: tuple[str, str], kid: str, day: str, rid: str, purposes: int) -> bytes:
-    """The first part of a leg, as `LegHeader` is encoded."""
-    text = f'{shared[0]}"kid":"{kid}","mon":"{day[:7]}","day":"{day}","rid":"{rid}","pur":{purposes}{shared[1]}'
-    return b64(text.encode())
+def leg_header(shared: tuple[str, str], kid: str, day: str, rid: str, purposes: int) -> bytes:
+    """The header of a leg, as `LegHeader` is encoded."""
+    return (
+        f'{shared[0]}"kid":"{kid}","mon":"{day[:7]}","day":"{day}","rid":"{rid}","pur":{purposes}{shared[1]}'.encode()
+    )
 
 
-def seal_under(aad: bytes, plaintext: bytes, key: DataKey, nonce: Nonce) -> bytes:
-    """As `seal_leg`, under a header as it stands in the record."""
-    sealed = key.aes().encrypt(nonce[0], padded(plaintext), aad)
-    return b".".join((aad, b"", nonce[1], b64(sealed[:-TAG_BYTES]), b64(sealed[-TAG_BYTES:])))
+def seal_each(drafts: Sequence[Draft]) -> list[bytes]:
+    """As `seal_leg`, for many under fresh nonces: what is text in the end is encoded at once, as one."""
+    firsts = b64_each([header for header, _, _ in drafts])
+    fresh = list(nonces(len(drafts)))
+    sealed: list[bytes] = []
+    for (_, text, key), first, nonce in zip(drafts, firsts, fresh, strict=True):
+        found = key.aes().encrypt(nonce[0], padded(text), first)
+        sealed += (found[:-TAG_BYTES], found[-TAG_BYTES:])
+    letters = b64_each(sealed)
+    return [
+        b".".join((first, b"", nonce[1], text, tag))
+        for first, nonce, text, tag in zip(firsts, fresh, letters[::2], letters[1::2], strict=True)
+    ]
 
 
 def parse_header(leg: bytes) -> LegHeader:

@@ -1,10 +1,10 @@
 """
 Entries moved into another epoch without being taken apart: opened, the epoch's name exchanged, sealed again.
 
-The walk does this for every entry of a keystore, so there are no objects per entry, and each epoch's cipher is made once.
-Rules: 1. Nothing is sealed again that did not open: a changed entry is never made good.  2. A kind that is not in FORMS is not
-       touched, and what lies under its epoch is not known: then no epoch may be destroyed.  3. What is renewed is renewed into the
-       level of forms in force, never into a lower one.
+The walk does this for every entry of a keystore, so there are no objects per entry; each epoch's cipher is made once.
+Rules: 1. Nothing is sealed again that did not open: a changed entry is never made good.  2. A kind not in FORMS is not
+       touched, and under which epoch it lies is not known: then no epoch may be destroyed.
+       3. What is renewed is renewed into the level of forms in force, never into a lower one.
 Source: docs/explanation/keystore.md; forms as in `entries.py`.
 """
 
@@ -62,7 +62,7 @@ FORMS: Final[dict[str, dict[int, Form]]] = {
     "same": {VERSION: Form(b"same", 1, _at_once)},
     "kept": {VERSION: Form(b"kept", 1, _at_once)},
 }
-"""By the word in the entry's keystore key, and by version. A new one is a row here: clear fields, the epoch, the nonce, the rest."""
+"""By the word in the entry's keystore key, and by version; a new one is a row: clear fields, epoch, nonce, the rest."""
 
 
 class TakenEntry(NamedTuple):

@@ -3,7 +3,7 @@ Decisions: what is to be enforced.
 
 Rules: 1. Ids derive from tenant, requester and `jti`, so that a repeat replaces itself, and nobody else's does.
        2. The lookup is only sealed, or the ledger would name the erased to whoever holds the pepper.
-       3. What is to be done once (a task) is sealed beside the lookup; what stands for ever (`standing_rules.py`) under the person's key.
+       3. A task is sealed beside the lookup; what stands for ever (`standing_rules.py`) under the person's key.
        4. Version 2 seals generations of 64 bits, and says in which tenure of a desk it was made.
 Source: docs/explanation/design.md, docs/reference/messages.md.
 """
@@ -39,7 +39,7 @@ class Decision(Internal, frozen=True, kw_only=True):
         entry: Generation, lookup and task, sealed under the epoch's ledger key.
         range: `sealed` when the decision covers some days only; which ones stands in `rule`.
         rule: What stands for ever, sealed under the person's key (`standing_rules.py`).
-        tenure: That of the desk that made it: what a paused desk has still written comes before what its successor wrote.
+        tenure: Of the desk that made it: what a paused desk has still written comes before what its successor wrote.
 
     """
 
@@ -64,8 +64,8 @@ class Decision(Internal, frozen=True, kw_only=True):
         """
         By what decisions, taken as the ledger has them, are put into the order in which they hold.
 
-        Of one desk's the later made, wherever it lies: whoever appends an old one again changes nothing. Those of the first release say
-        no tenure, and stand as they lie.
+        Of one desk's the later made, wherever it lies: an old one appended again changes nothing. The first
+        release's say no tenure, and stand as they lie.
         """
         return (0, _NEVER) if self.tenure is msgspec.UNSET else (self.tenure, self.at)
 
@@ -89,11 +89,11 @@ def digest(*parts: str) -> str:
 
 
 OWNED: Final = 2
-"""From this level of forms on a `jti` is its requester's; before, whoever used one first had it for the whole tenant."""
+"""From this level of forms on a `jti` is its requester's; before, its first user had it for the whole tenant."""
 
 
 def request_name(iss: str, jti: str, forms: int = OWNED) -> str:
-    """What a request is known by: no other requester's has this name, and none of the first release has a line break in it."""
+    """What a request is known by: no other requester has this name, and none of the first release has a line break."""
     return f"{iss}\n{jti}" if forms >= OWNED else jti
 
 
@@ -120,7 +120,7 @@ def decision_in(record: Any, proofs: Proofs) -> Decision:
 
 
 UNSEEN: Final = ("ledger", "unseen")
-"""By level of forms, the use of the epoch's key that names pseudonyms of nobody's: the first release took the one that seals entries."""
+"""By level of forms, the epoch key's use that names nobody's pseudonyms: the first release took that of entries."""
 
 
 def unseen_pseudonym(key: Secret, decision: DecisionId) -> Pseudonym:

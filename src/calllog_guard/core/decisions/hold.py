@@ -1,7 +1,7 @@
 """
 What a hold says and whom it covers: the terms in its entry of the keystore.
 
-Two kinds: what an officer ordered, and what a purpose keeps by law when a person is erased (one hold per purpose, month and
+Two kinds: what an officer ordered, and what a purpose keeps by law of an erased person (one hold per purpose, month and
 partition, so that each ends by itself).
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md.
 """
@@ -22,6 +22,10 @@ READY: Final = "+ready"
 """Ends the name of a case that keeps a disclosure's copies ready; no `jti` has a plus."""
 
 
+DISCLOSED: Final = "disclosure:"
+"""Begins the name of a hold that keeps a disclosure's copies ready: it is over what that names, and nobody else."""
+
+
 LAW_FROM: Final = 1 << 62
 """From here on generations are nobody's: of whom law keeps copies in the partition of that number behind it."""
 
@@ -37,7 +41,7 @@ class Covered(Rewritten, frozen=True, kw_only=True):
 
 
 class Terms(Rewritten, frozen=True, kw_only=True, omit_defaults=True):
-    """`purpose` and `partition` are set where a purpose keeps by law; `subjects` are all lookups that were named, `people` who was met."""
+    """`purpose` and `partition`: where a purpose keeps by law; `subjects` are all lookups named, `people` those met."""
 
     v: Literal[1] = 1
     name: Name
@@ -60,7 +64,7 @@ class Release(Internal, frozen=True, kw_only=True):
 
 
 class OfLaw(Internal, frozen=True, kw_only=True):
-    """The task of a hold on what law keeps of somebody who is erased: there is no key under which its rule could be sealed."""
+    """The task of a hold on what law keeps of an erased person: there is no key under which to seal its rule."""
 
     hold: Id
     range: Span | None = None

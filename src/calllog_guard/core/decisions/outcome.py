@@ -1,8 +1,8 @@
 """
 Outcomes: what a worker did, told to the desk and kept in the ledger.
 
-Rules: 1. A certificate rests on outcomes, and what the ledger calls done nobody does again: so each bears a MAC, and what no worker
-          of ours wrote is a dead letter.  2. The MAC is tied to where the outcome stands: one stage is not taken for another.
+Rules: 1. A certificate rests on outcomes, and what the ledger calls done is not redone: each has a MAC; what no worker
+          of ours wrote is a dead letter.  2. The MAC is tied to the outcome's place: no stage is taken for another.
        3. The MAC stands last, over the bytes before it as they came: it covers what a later minor release adds.
 Source: docs/explanation/design.md, docs/reference/messages.md; RFC 2104.
 """
@@ -50,7 +50,7 @@ def legs_part(key: bytes) -> tuple[bytes, int] | None:
 
 
 class Observed(Rewritten, frozen=True, kw_only=True):
-    """By what means a partition was looked at from outside, over which offsets, and on how many of its replicas' disks."""
+    """How a partition was looked at from outside, over which offsets, and on how many of its replicas' disks."""
 
     how: tuple[str, ...]
     partition: int
@@ -143,7 +143,7 @@ class OutcomeKey(Secret):
         What a worker of ours wrote at a place.
 
         Raises:
-            MessageError: No outcome, or nobody of ours wrote it there (`forged_outcome`): a dead letter, which changes nothing.
+            MessageError: No outcome, or none of ours wrote it (`forged_outcome`): a dead letter, which changes nothing.
             NewerFormError: A later release of ours wrote it there: halt.
 
         """

@@ -1,8 +1,8 @@
 """
 Restrictions that stand on a person, each with its origin, and which of them a lift ends.
 
-Rules: 1. A backend ends what backends began: the person's own wish, which it passes on.  2. What an officer began, what an
-          objection brought (Art. 18(1)(d)), what a restore imposed, and what nobody knows the origin of, an officer ends.
+Rules: 1. A backend ends what backends began: the person's wish, which it passes on.  2. What an officer began, what an
+          objection brought (Art. 18(1)(d)), what a restore imposed, and what is of unknown origin, an officer ends.
        3. An officer's lift ends all, or the one that it names.
 Source: GDPR Art. 18(1) and (3).
 """

@@ -1,8 +1,8 @@
 """
 What was decided about a person and stands for ever: applied to what is stored and to whatever arrives later.
 
-Rules: 1. The order of the ledger, by tenures of desks, is the order of the rules.  2. What a rule says beyond its type is sealed under the person's
-          key, so that it goes with the person.  3. Folding the same decisions again gives the same standing.
+Rules: 1. Rules are in the order of the ledger, by tenures of desks.  2. What a rule says beyond its type lies under the
+          person's key, so that it goes with the person.  3. Folding the same decisions again gives the same standing.
 Source: docs/adr/0003-decisions-stand.md, docs/explanation/cases.md.
 """
 
@@ -16,13 +16,13 @@ from cryptography.exceptions import InvalidTag
 from calllog_guard.core.codec import Day, Id, Internal, Rewritten, Utc, decode, encode
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.decisions.decision import Decision, bound
-from calllog_guard.core.identifiers import b64, unb64
+from calllog_guard.core.identifiers import LEG_LETTERS, b64, unb64
 from calllog_guard.core.requests.types import CHOICES, HOLDS, RESTRICTIONS
 from calllog_guard.errors import MessageError, RecordError
 
 _NONCE: Final = 12
 REVIEW: Final = 1 << 61
-"""In the mask of a restriction or of its end, beside the purposes objected to: only while its own case's objection is considered."""
+"""In the mask of a restriction or its end, beside the purposes objected to: only while its case's objection is open."""
 ALONE: Final = 1 << 62
 """As the mask of an end: that of the restriction of its own case, and of no other; no purpose has this bit."""
 
@@ -87,7 +87,7 @@ def open_rule(decision: Decision, key: Secret) -> Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """All rules about one person, folded; masks hold purposes, `restrictions` and `reviews` the cases they come from."""
+    """All rules about one person, folded; masks hold purposes, `restrictions` and `reviews` the cases they are from."""
 
     restrictions: frozenset[str] = frozenset()
     reviews: frozenset[str] = frozenset()
@@ -115,7 +115,7 @@ class Standing:
         return self
 
     def _restricted(self, case: str, mask: int, *, on: bool) -> "Standing":
-        """A restriction while an objection is considered, its end, and the end of one restriction alone say so by their mask."""
+        """A restriction during an objection, its end, and the end of one restriction alone say so by their mask."""
         if mask == ALONE and not on:
             return replace(self, restrictions=self.restrictions - {case})
         if mask:
@@ -136,6 +136,11 @@ class Standing:
     def mask_of(self, mask: int) -> int:
         """The purposes of a leg that were not taken away."""
         return mask & ~self.objected & ~self.withdrawn
+
+    def correction_of(self, token: str) -> Correction | None:
+        """The corrected facts of a leg, whichever revision of it this is."""
+        same = (facts for each, facts in self.corrections.items() if each[:LEG_LETTERS] == token[:LEG_LETTERS])
+        return next(same, None)
 
     def removes(self, day: date) -> bool:
         """Whether a leg of this day was erased by a range."""

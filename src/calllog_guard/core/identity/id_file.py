@@ -1,7 +1,7 @@
 """
 Identifiers in a file, one a line, as editors, spreadsheets and mail programs on any system write it.
 
-Rules: 1. What belongs to the file is no part of an identifier: byte order marks, line ends, blanks around a line, empty lines.
+Rules: 1. What belongs to the file is no part of an identifier: byte order marks, line ends, blanks around, empty lines.
        2. Bytes that could be read in two ways are refused.  3. No error quotes a line.
 Source: Unicode 23.8 (byte order mark); `core/identity/rules.py` for what is inside a line.
 """
@@ -49,7 +49,7 @@ def identifiers(raw: bytes, option: str) -> list[tuple[int, str]]:
 
 
 def _bare(line: str) -> str:
-    """The line without what files put around an identifier, in whatever order: blanks, and the mark of a file that was joined on."""
+    """The line without what files put around an identifier, in any order: blanks, and the mark of an appended file."""
     while (shorter := line.strip().strip("\ufeff")) != line:
         line = shorter
     return line

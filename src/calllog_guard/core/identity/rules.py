@@ -1,12 +1,12 @@
 """
 Who is one person: the named rules by which two identifiers are known to be the same.
 
-In: an identifier as it came, and the rules of its tenant.  Out: its one canonical form, or a word that says why there is none.
-Rules: 1. The canonical form of a canonical form is itself.  2. What the same person is known to write in two ways becomes one; what
-          could be two people, or nobody, is refused, never guessed.  3. No letter becomes an ASCII letter but by its width.
+In: an identifier as it came, and its tenant's rules.  Out: its one canonical form, or a word why there is none.
+Rules: 1. The canonical form of a canonical form is itself.  2. What one person may write in two ways becomes one; what
+          could be two people, or nobody, is refused, not guessed.  3. No letter becomes ASCII except by its width.
        4. A rule's name keeps its meaning for ever: another meaning is another name.
-Source: Unicode annex 15 (NFC, stable for assigned letters); RFC 8264 and 8265 (width, case), RFC 8266 (blanks), UTS 46 (domains),
-RFC 3261 (sip), RFC 3966 (tel), RFC 6068 (mailto), ITU-T E.164; GDPR Art. 5(1)(d).
+Source: Unicode annex 15 (NFC, stable for assigned letters); RFC 8264, 8265 (width, case), 8266 (blanks),
+UTS 46 (domains), RFC 3261 (sip), RFC 3966 (tel), RFC 6068 (mailto), ITU-T E.164; GDPR Art. 5(1)(d).
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import Final
 from unicodedata import category, decimal, decomposition, normalize
 from urllib.parse import unquote_to_bytes
 
-from calllog_guard.core.identifiers import SubjectId
+from calllog_guard.core.identifiers import SubjectId, is_guest
 from calllog_guard.errors import MessageError
 
 ID_BYTES: Final = 256
@@ -31,10 +31,13 @@ CASE: Final = "address-case"
 
 REFUSED: Final[dict[str, str]] = {
     "bad_id": "it is empty, longer than 256 bytes, or has control characters",
-    "ambiguous_letter": "a letter in it looks like another one, as the Kelvin sign or a ligature from a PDF: type it anew",
+    "ambiguous_letter": "a letter in it looks like another one, as the Kelvin sign or a ligature from a PDF: type it "
+    "anew",
     "damaged_text": "a program has damaged it: a replaced letter, a quotation mark or apostrophe of a spreadsheet",
-    "ambiguous_number": "a number in it can be read in two ways, or a spreadsheet has rounded it: write it as +441632960961",
-    "no_single_address": "it is not one address alone: give the address without a name, brackets, blanks or a second address",
+    "ambiguous_number": "a number in it can be read in two ways, or a spreadsheet has rounded it: write it as "
+    "+441632960961",
+    "no_single_address": "it is not one address alone: give the address without a name, brackets, blanks or a second "
+    "address",
 }
 """Every word with which an identifier is refused, and what to do."""
 
@@ -127,7 +130,7 @@ _UUID: Final = re.compile(r"(?:urn:uuid:)?(\{)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[
 
 
 def _named_by_uri(text: str) -> str:
-    """The address or number that a `mailto:`, `tel:`, `sip:` or `sips:` URI names (a directory writes `SMTP:`); no ports, parameters, passwords."""
+    """The address or number in a `mailto:`, `tel:`, `sip:`, `sips:` or `SMTP:` URI; no ports, parameters, passwords."""
     scheme = _SCHEME.match(text)
     if scheme is None:
         return text
@@ -260,7 +263,10 @@ RULES: Final[dict[str, tuple[Callable[[str], str], str]]] = {
     CASE: (_in_small_letters, "letters of whatever has an @ in any case, each within its script"),
     "numbers": (
         _as_number,
-        "`+` or `00` and 7 to 15 digits with any separators are one number; extensions are told apart; no country is guessed",
+        (
+            "`+` or `00` and 7 to 15 digits with any separators are one number; extensions are told apart; no country "
+            "is guessed"
+        ),
     ),
     "uuids": (_as_uuid, "UUIDs in any case, with or without braces or `urn:uuid:`"),
 }
@@ -307,7 +313,7 @@ def narrower(rules: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether it is of the forms that every set of rules leaves as they are: letters, digits and marks of ASCII, of any allowed length."""
+    """Whether all sets of rules leave its form as it is: letters, digits and marks of ASCII, of any allowed length."""
     return len(text) <= ID_BYTES and _PLAIN.match(text) is not None
 
 
@@ -322,6 +328,8 @@ def canonical(text: str, rules: Sequence[str], pointer: str = "") -> SubjectId:
     if is_plain(text):
         return SubjectId(text)
     if len(rules) == 1 and rules[0] in _LEGACY:
+        if is_guest(text):  # of one call, and nobody's to name
+            raise MessageError("bad_id", pointer)
         return SubjectId(_LEGACY[rules[0]](text))
     try:
         return SubjectId(_at_rest(text, rules))

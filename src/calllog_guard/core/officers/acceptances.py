@@ -1,7 +1,7 @@
 """
-What an officer accepted as lost: signed claims in the policy's topic, which every worker may read and no worker can make.
+What an officer accepted as lost: signed claims in the policy's topic, which every worker reads and no worker can make.
 
-Rules: 1. An acceptance names the topic by Kafka's id and the offsets that were shown: repeated or moved, it accepts nothing else.
+Rules: 1. An acceptance names the topic by Kafka's id and the offsets shown: repeated or moved, it accepts nothing else.
        2. Whoever signed was an officer on the day on which the broker appended the record.
 Source: docs/how-to/kafka.md, docs/explanation/keystore.md; RFC 7515.
 """

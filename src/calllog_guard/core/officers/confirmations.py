@@ -1,7 +1,7 @@
 """
-An officer's word that so much may expire at once: signed claims in the policy's topic, which every worker may read and no worker can make.
+An officer's word that so much may expire at once: signed claims in the policy's topic; workers can read, not make them.
 
-Rules: 1. The word names the day up to which it holds and the policy by which it was given: a clock that runs ahead of that day takes no
+Rules: 1. The word names the day up to which it holds and the policy of its time: a clock beyond that day takes no
           more by it.  2. Whoever signed was an officer on the day on which the broker appended the record.
 Source: docs/how-to/operate.md, docs/explanation/keystore.md; `core/retention/sweep_brake.py`.
 """
@@ -56,7 +56,7 @@ def confirmed(
 
 def let_go(said: Iterable[Confirmed], today: date, label_at: Callable[[date], str]) -> date | None:
     """
-    Up to which day officers have let go what lapses, each by the policy that was in force then; a day that has not come says nothing.
+    Up to which day officers let go what lapses, each by the policy then in force; a day that has not come says nothing.
 
     Args:
         label_at: The label of the version that is in force on a day.

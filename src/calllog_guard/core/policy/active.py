@@ -2,7 +2,7 @@
 The privacy policy that a process follows: the file it began with, and the versions that officers have published since.
 
 Rules: 1. Anything unknown or contradictory is refused at start, with where and what to do.
-       2. One object per process: whoever holds it asks it anew for each piece of work, and so follows without a restart.
+       2. One object per process: whoever holds it asks it anew for each piece of work, so it follows without a restart.
 Source: docs/how-to/write-the-policy.md; GDPR Art. 13, 30.
 """
 
@@ -29,7 +29,7 @@ class Policy:
     """
     All versions, the latest last; `versions` is replaced as a whole when a published one is followed.
 
-    `history` has also what was corrected on its own day. `here` says what the installation asks of a version; `key_file` reads one.
+    `history` adds what was corrected on its day. `here`: what the installation asks of a version; `key_file` reads one.
     """
 
     def __init__(self, versions: tuple[Version, ...], key_file: KeyOf) -> None:
@@ -78,7 +78,7 @@ class Policy:
         return {table.lowercase_email for table in tables if table is not None}
 
     def inlined(self, version: Version) -> Version:
-        """A version with the text of each key in place of its file's name, so that it can be compared with another's."""
+        """A version with each key's text in place of its file's name, so that it can be compared with another's."""
         tables = {name: with_keys(table, self.public_key) for name, table in version.tenant.items()}
         return msgspec.structs.replace(version, tenant=tables)
 
@@ -101,7 +101,8 @@ class Policy:
         if len(said) > 1:
             raise ConfigurationError(
                 "versions of the policy contradict each other on lowercase_email, by which people are known: run "
-                f"calllog-guard tenant upgrade {tenant}, which takes the newest and brings together whom it makes one person"
+                f"calllog-guard tenant upgrade {tenant}, which takes the newest and brings together whom it makes one "
+                "person"
             )
         return legacy_identity(lowercase_email=True in said)
 

@@ -1,11 +1,11 @@
 """
 Who reads, by keys that the policy registers: whether a read may begin, and whether a record of an access is believed.
 
-Rules: 1. From the first registered key on whoever reads signs: no later version goes back on it, whatever it says of actors.
-       2. A record is judged by when the broker appended it: whoever holds a revoked key can date what it writes as it likes.
-       3. A name keeps its key (`checks.py`). Who is dropped from the policy is believed to the end of that day; who has an `until`,
+Rules: 1. From the first registered key on all readers sign: no later version takes it back, whatever it says of actors.
+       2. A record is judged by when the broker appended it: a holder of a revoked key can date what it writes at will.
+       3. A name keeps its key (`checks.py`). Who is dropped from the policy is believed to that day's end, by `until`
           to that moment.  4. What was written before is believed as it always was, and told apart from what is proven.
-       5. An actor is believed within what it may do: its purposes, of the version then in force. Of its own reads it can say too
+       5. An actor is believed within what it may do: its purposes, in the version in force. Of its reads it can say too
           much, against itself; nobody else can say it in its name.
 Source: docs/how-to/read-the-log.md; GDPR Art. 15(1)(c), 19.
 """
@@ -36,12 +36,14 @@ from calllog_guard.errors import MessageError, NewerFormError, RecordError, Stat
 
 DEAD_LETTERS: Final = "dead_letters"
 """The purpose of whoever opens dead letters, which is none of the policy's: any registered actor may have it."""
+CASE_VIEW: Final = "case_view"
+"""The purpose of a console that shows an officer a case, likewise; no leg is opened for it."""
 _AHEAD: Final = timedelta(minutes=5)
 """So far a reader's clock may be ahead of the broker's."""
 _LATE: Final = timedelta(minutes=1)
 """What was signed before the key lapsed is appended that much later at most."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z|\?\Z")
-"""A name that a policy can have, or none: anything else is no reader's of ours, and would stand in answers and reports."""
+"""A name that a policy can have, or none: anything else is no reader of ours, and would be in answers and reports."""
 _REMEDY: Final = "calllog-guard key register --role actor"
 
 
@@ -112,23 +114,25 @@ class Actors:
         if mine is None:
             if self.must_prove(now):
                 raise StateRefusedError(
-                    f"no key of {name} is registered, and since {self.proven_from:%Y-%m-%d %H:%M} UTC whoever reads proves who they "
-                    f"are: {_REMEDY} {name}"
+                    f"no key of {name} is registered, and since {self.proven_from:%Y-%m-%d %H:%M} UTC whoever reads "
+                    f"proves who they are: {_REMEDY} {name}"
                 )
             return
         if public is not None and public != mine.public:
             raise StateRefusedError(
-                f"the key is not the one that the policy registers for {name}: read with {name}'s own (calllog-guard key public "
-                f"{name} shows its fingerprint)"
+                f"the key is not the one that the policy registers for {name}: read with {name}'s own (calllog-guard "
+                f"key public {name} shows its fingerprint)"
             )
         if mine.until is not None and now >= mine.until:
             raise StateRefusedError(
-                f"the key of {name} has lapsed, or was revoked, on {mine.until:%Y-%m-%d %H:%M} UTC: calllog-guard key rotate {name}"
+                f"the key of {name} has lapsed, or was revoked, on {mine.until:%Y-%m-%d %H:%M} UTC: calllog-guard key "
+                f"rotate {name}"
             )
         if self.must_prove(now) and (public is None or now < mine.since):
             found = "no key was given" if public is None else f"its key counts from {mine.since:%Y-%m-%d %H:%M} UTC on"
             raise StateRefusedError(
-                f"{name} has to prove who it is, and {found}: name its private key, --key PEM or CALLLOG_GUARD_ACTOR_KEY"
+                f"{name} has to prove who it is, and {found}: name its private key, --key PEM or "
+                "CALLLOG_GUARD_ACTOR_KEY"
             )
 
     @cached_property
@@ -179,13 +183,14 @@ class Judge:
 
     Args:
         guard: The 16 bytes by which the installation is known.
-        topic: Of the records; `dead` is that of dead letters.
+        topic: Of the records; `dead` is that of dead letters, `cases` that of cases.
 
     """
 
-    def __init__(self, actors: Actors, guard: bytes, topic: str, dead: str) -> None:
+    def __init__(self, actors: Actors, guard: bytes, topic: str, *, dead: str, cases: str) -> None:
         self.actors = actors
-        self._guard, self._topic, self._dead = guard, topic, dead
+        self._guard, self._topic = guard, topic
+        self._own = {(dead, DEAD_LETTERS), (cases, CASE_VIEW)}
 
     def account(self, raw: bytes, partition: int, appended_ms: int) -> Account:
         """
@@ -235,6 +240,6 @@ class Judge:
             raise RecordError(Doubt.LAPSED)
         if access.at > appended + _AHEAD:
             raise RecordError(Doubt.TIME)
-        letters = access.topic == self._dead and access.purpose == DEAD_LETTERS
-        if not (denies(access) or letters or self.actors.may(access.actor, access.purpose, appended)):
+        own = (access.topic, access.purpose) in self._own
+        if not (denies(access) or own or self.actors.may(access.actor, access.purpose, appended)):
             raise RecordError(Doubt.PURPOSE)

@@ -1,7 +1,8 @@
 """
 What a policy must not say, beyond its form: each refusal says where, what was found, and what to do.
 
-Source: docs/how-to/write-the-policy.md; GDPR Art. 17(3)(b), 21(1) to (3); PECR 2003 reg. 7 (traffic data), 29; RFC 8032, RFC 7748 (kinds of key).
+Source: docs/how-to/write-the-policy.md; GDPR Art. 17(3)(b), 21(1) to (3);
+  PECR 2003 reg. 7 (traffic data), 29; RFC 8032, RFC 7748 (kinds of key).
 """
 
 import re
@@ -103,8 +104,8 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
     for before, after in pairwise(versions):
         if after.order <= before.order:
             raise ConfigurationError(
-                f"version {after} stands after version {before}: versions come oldest first, no two on one day but with a "
-                "higher revision; order them, give one another day, or the later one revision = 2"
+                f"version {after} stands after version {before}: versions come oldest first, no two on one day but "
+                "with a higher revision; order them, give one another day, or the later one revision = 2"
             )
     former: dict[str, set[str]] = defaultdict(set)
     kept: dict[tuple[str, str], tuple[str, date]] = {}
@@ -123,8 +124,9 @@ def check_versions(versions: Sequence[Version], key_of: Callable[[str], bytes]) 
                     other, since = kept.setdefault((name, actor), (key, version.effective))
                     if other != key:
                         raise ConfigurationError(
-                            f"{where}, actors.{actor}: another key than in version {since}: a name is never given to a second one, "
-                            "or nobody could tell who signed; register the new key under a new name (calllog-guard key rotate)"
+                            f"{where}, actors.{actor}: another key than in version {since}: a name is never given to a "
+                            "second one, or nobody could tell who signed; register the new key under a new name "
+                            "(calllog-guard key rotate)"
                         )
             _check_duties(where, tenant)
     _check_numbers(versions)
@@ -166,7 +168,8 @@ def _check_purposes(where: str, tenant: TenantPolicy) -> None:
         if tenant.public_communications_provider and not _reg_7(name, purpose):
             raise ConfigurationError(
                 f"{place}: basis {purpose.basis}, but a public communications provider may keep traffic data only for "
-                f"billing, by consent (PECR reg. 7), or because a law obliges to (reg. 29): name it {BILLING} with basis contract or "
+                f"billing, by consent (PECR reg. 7), or because a law obliges to (reg. 29): name it {BILLING} with "
+                "basis contract or "
                 "legal_duty, give it the basis consent, or legal_duty with survives_erasure, or drop it"
             )
 
@@ -176,17 +179,18 @@ def _check_marketing(place: str, purpose: PurposeTable) -> None:
         return
     if purpose.basis not in {"consent", "legitimate_interests"}:
         raise ConfigurationError(
-            f"{place}: direct_marketing with basis {purpose.basis}; nobody has to be marketed to (Art. 21(2)): give it the basis "
-            "consent or legitimate_interests"
+            f"{place}: direct_marketing with basis {purpose.basis}; nobody has to be marketed to (Art. 21(2)): give it "
+            "the basis consent or legitimate_interests"
         )
     if purpose.on_objection == "review":
         raise ConfigurationError(
-            f'{place}: on_objection = "review" with direct_marketing; an objection to it is absolute (Art. 21(3)): write "grant"'
+            f'{place}: on_objection = "review" with direct_marketing; an objection to it is absolute (Art. 21(3)): '
+            'write "grant"'
         )
 
 
 def _reg_7(name: str, purpose: PurposeTable) -> bool:
-    """Regulations 7(2) and (3); 29(1)(a)(i): nothing in them makes a provider break a law, as one that obliges to keep."""
+    """Regulations 7(2), 7(3), 29(1)(a)(i): none of them makes a provider break a law, as one that obliges to keep."""
     obliged = purpose.basis == "legal_duty" and purpose.survives_erasure
     return obliged or purpose.basis == "consent" or (name == BILLING and purpose.basis in {"contract", "legal_duty"})
 
@@ -198,7 +202,8 @@ def _check_people(
         unknown = sorted(set(rights.purposes) - set(tenant.purposes))
         if unknown:
             raise ConfigurationError(
-                f"{where}, actors.{actor}: no purpose is called {', '.join(unknown)}; there are {', '.join(tenant.purposes)}"
+                f"{where}, actors.{actor}: no purpose is called {', '.join(unknown)}; there are "
+                f"{', '.join(tenant.purposes)}"
             )
     for name, requester in tenant.requesters.items():
         _check_key(f"{where}, requesters.{name}", requester.key, key_of, Ed25519PublicKey)
@@ -209,8 +214,8 @@ def _check_people(
         unknown = sorted(set(recipient.actors or ()) - set(tenant.actors) - former)
         if unknown:
             raise ConfigurationError(
-                f"{where}, recipients.{name}: no actor is called {', '.join(unknown)}; there are {', '.join(tenant.actors) or 'none'}. "
-                "Name the credentials that read for this recipient"
+                f"{where}, recipients.{name}: no actor is called {', '.join(unknown)}; there are "
+                f"{', '.join(tenant.actors) or 'none'}. Name the credentials that read for this recipient"
             )
     if tenant.person_notices is not None:
         _check_key(f"{where}, person_notices", tenant.person_notices.key, key_of, X25519PublicKey)
@@ -227,7 +232,8 @@ def _check_actors(where: str, tenant: TenantPolicy, key_of: Callable[[str], byte
             continue
         if not isinstance(actor.since, datetime):
             raise ConfigurationError(
-                f"{place}: a key without since: say from when on it counts and {name} signs, as since = 2026-12-01T00:00:00Z"
+                f"{place}: a key without since: say from when on it counts and {name} signs, as since = "
+                "2026-12-01T00:00:00Z"
             )
         if isinstance(actor.until, datetime) and actor.until <= actor.since:
             raise ConfigurationError(f"{place}: until is not after since")
@@ -255,8 +261,8 @@ def _check_key(where: str, name: str, key_of: Callable[[str], bytes], kind: type
 def _check_duties(where: str, tenant: TenantPolicy) -> None:
     if tenant.extend_to_months < tenant.answer_months:
         raise ConfigurationError(
-            f"{where}: extend_to_months = {tenant.extend_to_months} is less than answer_months = {tenant.answer_months}; "
-            "it counts from the request, all in all"
+            f"{where}: extend_to_months = {tenant.extend_to_months} is less than answer_months = "
+            f"{tenant.answer_months}; it counts from the request, all in all"
         )
     try:
         _ = tenant.calendar
@@ -287,5 +293,6 @@ def _check_numbers(versions: Sequence[Version]) -> None:
                 number, since = numbers.setdefault((tenant, name), (purpose.number, version.effective))
                 if number != purpose.number:
                     raise ConfigurationError(
-                        f"{where}: number {purpose.number}, but it was {number} in version {since}; a purpose keeps its number"
+                        f"{where}: number {purpose.number}, but it was {number} in version {since}; a purpose keeps "
+                        "its number"
                     )

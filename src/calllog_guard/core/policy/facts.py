@@ -1,7 +1,7 @@
 """
 What answers to persons need of the policy beyond what the workers enforce, and what a version leaves unsaid.
 
-Rules: 1. Nothing is refused for want of it: an answer then says that the policy does not say.  2. What `init` wrote as an example
+Rules: 1. Nothing is refused for want of it: an answer then says that it is unsaid.  2. What `init` wrote as an example
           counts as unsaid.
 Source: docs/how-to/write-the-policy.md; GDPR Art. 13(1), 15(1) and (2), 30(1).
 """
@@ -41,9 +41,15 @@ def lacking(table: TenantPolicy) -> Iterator[str]:
     if table.regime == "eu" and table.supervisory_authority is None:
         yield "supervisory_authority: people are referred to a list of all authorities instead of to yours"
     if table.transfers is msgspec.UNSET:
-        yield "transfers: write [] if no data go outside the countries of your law, or to whom, where and under which safeguard"
+        yield (
+            "transfers: write [] if no data go outside the countries of your law, or to whom, where and under which "
+            "safeguard"
+        )
     if untold := [kind for kind in ("lifting", "disclosed") if not table.tells(kind)]:
-        yield f"person_notices.told: without {' and '.join(untold)} what the person must be told before is refused (nobody_to_tell)"
+        yield (
+            f"person_notices.told: without {' and '.join(untold)} what the person must be told before is refused "
+            "(nobody_to_tell)"
+        )
     yield from _unnamed(table)
 
 
@@ -57,7 +63,10 @@ def _unnamed(table: TenantPolicy) -> Iterator[str]:
 def _nameless(table: TenantPolicy) -> Iterator[str]:
     for name, recipient in table.recipients.items():
         if recipient.actors is msgspec.UNSET:
-            yield f"recipients.{name}.actors: it is told of everybody whose records anybody has opened; write who reads for it, or []"
+            yield (
+                f"recipients.{name}.actors: it is told of everybody whose records anybody has opened; write who reads "
+                "for it, or []"
+            )
     for family in ("actors", "recipients"):
         for name, each in getattr(table, family).items():
             if said(each.title) is None:

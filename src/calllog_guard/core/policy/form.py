@@ -22,12 +22,18 @@ Credential = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)
 Brake = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 NoticeDays = Annotated[int, msgspec.Meta(ge=1, le=21)]
 """At most three weeks: the answer is due within a month all the same."""
+Guests = Literal["count", "leg"]
+"""Whether somebody without an id only counts, or leaves a leg under an id of that call alone."""
+Skip = Annotated[
+    str, msgspec.Meta(pattern=r"^(\*[^*\x00-\x1f]{3,255}|[^*\x00-\x1f]{1,256}|[^*\x00-\x1f]{3,255}\*)$(?!\n)")
+]
+"""The id of what is nobody, whole, or with a `*` in place of its beginning or end."""
 Regime = Literal["uk", "eu"]
 Told = Literal["erased", "rectified", "restricted", "lifting"]
 PersonTold = Literal["erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused"]
 Shown = Literal[
     "role", "started_at", "ended_at", "joined_at", "left_at", "duration_s", "kind", "outcome", "parties", "subject",
-    "call",
+    "call", "session",
 ]  # fmt: skip
 PEM: Final = "-----BEGIN"
 """A `key` that begins so is the key itself, as in a published version; any other is a file beside the policy."""
@@ -36,10 +42,10 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Revision = Annotated[int, msgspec.Meta(ge=1, le=99)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 _UNSET: Final = msgspec.UNSET
-"""What a version does not say is not in its published form either: an older release refuses fields that it does not know."""
+"""What a version does not say is not in its published form either: older releases refuse fields unknown to them."""
 AUTHORITY: Final[dict[str, str]] = {
-    "uk": "Information Commissioner's Office (ICO, now the Information Commission), Wycliffe House, Water Lane, Wilmslow, "
-    "Cheshire SK9 5AF, https://ico.org.uk/make-a-complaint/, +44 303 123 1113",
+    "uk": "Information Commissioner's Office (ICO, now the Information Commission), Wycliffe House, Water Lane, "
+    "Wilmslow, Cheshire SK9 5AF, https://ico.org.uk/make-a-complaint/, +44 303 123 1113",
     "eu": "the supervisory authority of the member state where you live or work, or of the alleged infringement: "
     "https://www.edpb.europa.eu/about-edpb/about-edpb/members_en",
 }
@@ -109,7 +115,7 @@ class Actor(PolicyTable, frozen=True, kw_only=True):
 
 class Recipient(PolicyTable, frozen=True, kw_only=True):
     """
-    Who may be given the data and is told of it then (Art. 19); notices are sealed to `key` (X25519); `title` is who that is, in words.
+    Who may be given the data and is told then (Art. 19); notices are sealed to `key` (X25519); `title` is its name.
 
     `actors` are the credentials that read for it; where that is not said, whoever reads may read for it.
     """
@@ -143,7 +149,7 @@ class Transfer(PolicyTable, frozen=True, kw_only=True):
 
 
 class TenantPolicy(PolicyTable, frozen=True, kw_only=True):
-    """`[version.tenant.T]`; what is said to persons in words may be left out, and `facts.py` says what an answer then lacks."""
+    """`[version.tenant.T]`; words for persons may be left out, and `facts.py` says what an answer then lacks."""
 
     regime: Regime
     audience: Credential | msgspec.UnsetType = _UNSET
@@ -173,6 +179,8 @@ class TenantPolicy(PolicyTable, frozen=True, kw_only=True):
     actors: dict[Credential, Actor] = {}
     recipients: dict[Credential, Recipient] = {}
     person_notices: PersonNotices | None = None
+    guests: Guests | msgspec.UnsetType = _UNSET
+    skip: tuple[Skip, ...] | msgspec.UnsetType = _UNSET
     notice_days: NoticeDays | msgspec.UnsetType = _UNSET
 
     def listed(self) -> tuple[Purpose, ...]:
@@ -192,13 +200,23 @@ class TenantPolicy(PolicyTable, frozen=True, kw_only=True):
             for name, table in self.purposes.items()
         )
 
+    @property
+    def skips(self) -> tuple[str, ...]:
+        """Whose part of a call is nobody's."""
+        return () if self.skip is _UNSET else self.skip
+
+    @property
+    def names_guests(self) -> bool:
+        """Whether guests leave legs."""
+        return self.guests == "leg"
+
     def tells(self, kind: str) -> bool:
         """Whether a gateway is named that tells persons of this kind."""
         return self.person_notices is not None and kind in self.person_notices.told
 
     @property
     def days_to_tell(self) -> int:
-        """How many days a person is given to learn of what is done only afterwards, where nobody says that they were told."""
+        """How many days a person has to learn of what is done only afterwards, if nobody says that they were told."""
         return ACT_DAYS if self.notice_days is _UNSET else self.notice_days
 
     @property

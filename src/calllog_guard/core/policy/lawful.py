@@ -2,10 +2,10 @@
 What a policy can say and should not: refused by whoever starts, checks, publishes, or makes a tenant.
 
 Rules: 1. What is or will be the law is judged, of a day its last revision: what has been law cannot be unsaid.
-       2. An installation of an earlier release goes on under the law that it has, and is told (`app/preflight.py`); a new tenant and a new
+       2. An installation of an earlier release keeps its law, and is told (`app/preflight.py`); a new tenant and a new
           version need a clean one.
        3. Who may be bound to secrecy is not made to tell: no text says which order a provider keeps data by.
-Source: GDPR Art. 6(1)(c), 17(3)(b), 44; Regulation (EEC, Euratom) 1182/71 Art. 2(1); Investigatory Powers Act 2016 s.87, s.95.
+Source: GDPR Art. 6(1)(c), 17(3)(b), 44; Regulation 1182/71 Art. 2(1); Investigatory Powers Act 2016 s.87, s.95.
 """
 
 import re
@@ -56,7 +56,8 @@ _MEMBERS: Final = frozenset(
 _OF_THE_MACHINE: Final = frozenset({"localtime", "Factory", "posixrules"})
 """Zones that mean another place on another machine, or none."""
 _NOTICE: Final = re.compile(
-    r"retention[\W_]*(and[\W_]*acquisition[\W_]*)?(notice|order)|(notice|order)s?[\W_]+(of|for|on|about)[\W_]+(data[\W_]+)?retention"
+    r"retention[\W_]*(and[\W_]*acquisition[\W_]*)?(notice|order)"
+    r"|(notice|order)s?[\W_]+(of|for|on|about)[\W_]+(data[\W_]+)?retention"
     r"|investigatory[\W_]*powers|(?<![a-z0-9])IPA[\W_]*(2016|s|section)(?![a-z])",
     re.IGNORECASE,
 )
@@ -91,8 +92,8 @@ def advice(version: Version, late_days: int) -> Iterator[str]:
             months, days = period(table.keep)
             if months * _MONTH + days < late_days:
                 yield (
-                    f"tenant {name}, purposes.{purpose}: keep = {table.keep}, but events are taken in for {late_days} days: one that comes "
-                    "later than keep is stored until the next sweep, for nothing (EVENT_LATE_DAYS)"
+                    f"tenant {name}, purposes.{purpose}: keep = {table.keep}, but events are taken in for {late_days} "
+                    "days: one that comes later than keep is stored until the next sweep, for nothing (EVENT_LATE_DAYS)"
                 )
 
 
@@ -100,11 +101,14 @@ def _unproven(name: str, tenant: TenantPolicy) -> Iterator[str]:
     without = sorted(actor for actor, rights in tenant.actors.items() if rights.key is msgspec.UNSET)
     if without and len(without) == len(tenant.actors):
         yield (
-            f"tenant {name}: no actor has a key: nobody proves who reads, and whoever may write privacy.access may write accesses in any "
-            "name: calllog-guard key new ACTOR --role actor, then key register"
+            f"tenant {name}: no actor has a key: nobody proves who reads, and whoever may write privacy.access may "
+            "write accesses in any name: calllog-guard key new ACTOR --role actor, then key register"
         )
     for actor in without if len(without) < len(tenant.actors) else ():
-        yield f"tenant {name}, actors.{actor}: no key: it cannot read once another actor's key counts: calllog-guard key register {actor}"
+        yield (
+            f"tenant {name}, actors.{actor}: no key: it cannot read once another actor's key counts: calllog-guard key "
+            f"register {actor}"
+        )
 
 
 def _duty(place: str, table: PurposeTable) -> Iterator[str]:
@@ -128,8 +132,9 @@ def _secrecy(where: str, version: Version, tenant: TenantPolicy) -> Iterator[str
     told = list(dict.fromkeys(place for place, text in _texts(said) if _NOTICE.search(text)))
     if told:
         yield (
-            f"{where}: {', '.join(told)}: that there is a retention notice, and what it says, must not be told (Investigatory Powers Act "
-            "2016 s.95), and this file is read by all workers, backends and readers: write what any provider may write, as "
+            f"{where}: {', '.join(told)}: that there is a retention notice, and what it says, must not be told "
+            "(Investigatory Powers Act 2016 s.95), and this file is read by all workers, backends and readers: write "
+            "what any provider may write, as "
             'required-by-law, "To keep what a law obliges us to keep"'
         )
 
@@ -154,7 +159,8 @@ def _calendar(where: str, tenant: TenantPolicy) -> Iterator[str]:
     if country and country.upper() not in lawful:
         wanted = "GB" if tenant.regime == "uk" else "a member state's, or of IS, LI, NO"
         yield (
-            f"{where}: holidays: country {country} moves no due date under the law of {tenant.regime}, an answer would be late: write {wanted}"
+            f"{where}: holidays: country {country} moves no due date under the law of {tenant.regime}, an answer would "
+            f"be late: write {wanted}"
         )
     if (tenant.time_zone or "") in _OF_THE_MACHINE:
         yield (f"{where}: time_zone: {tenant.time_zone!r} is another on every machine; write one as Europe/London")
@@ -165,7 +171,10 @@ def _hosts(where: str, tenant: TenantPolicy) -> Iterator[str]:
         if pattern != "*" and not _WILD.sub("", pattern):
             yield f'{where}: allowed_hosts: {pattern!r} allows every name, as "*" does and says'
         elif ":" in pattern and not _is_address(pattern):
-            yield f"{where}: allowed_hosts: {pattern!r} never matches: write a host without port, an IPv6 address without brackets"
+            yield (
+                f"{where}: allowed_hosts: {pattern!r} never matches: write a host without port, an IPv6 address "
+                "without brackets"
+            )
 
 
 def _is_address(text: str) -> bool:

@@ -2,7 +2,7 @@
 Which recipients a person's records went to: those that must be told of what becomes of them.
 
 In: a tenant's table, who has opened the records, whom they were disclosed to.  Out: the recipients' names.
-Rules: 1. A recipient was given what the credentials that read for it have opened, and what was disclosed to an authority of its name or
+Rules: 1. A recipient was given what its credentials have opened, and disclosures to an authority of its name or
           title.  2. Where the policy does not say who reads for a recipient, whoever has opened something may have.
        3. Where nobody can tell, every recipient may have been given them, and is told.
 Source: GDPR Art. 19.

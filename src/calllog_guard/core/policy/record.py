@@ -21,7 +21,10 @@ BASES: Final[dict[str, str]] = {
     "consent": "consent, Art. 6(1)(a); off until given, withdrawn at any time",
     "legitimate_interests": "legitimate interests, Art. 6(1)(f)",
 }
-OBLIGED: Final = "A law may oblige a provider of communications to keep such data for longer, and it may be barred from saying whether it is."
+OBLIGED: Final = (
+    "A law may oblige a provider of communications to keep such data for longer, and it may be barred from saying "
+    "whether it is."
+)
 """The same of every provider, whether or not it is (Investigatory Powers Act 2016 s.95)."""
 SUBJECTS: Final = ("users who take part in calls, and those whom they call",)
 DATA: Final = (
@@ -30,11 +33,18 @@ DATA: Final = (
     "part in the call: role, joined, left",
     "requests of the person: kind, ticket, dates, stages; no identity once a case is closed",
 )
+GUESTS: Final = (
+    "guests whom nobody knows: their part in a call under an id of that call alone, by which nobody can be found"
+)
+"""Where the policy says that guests leave legs."""
 MEASURES: Final = (
     "every leg is sealed under a key of its own person and month (AES-256-GCM); no other party is named in it",
     "names in keys and topics are pseudonyms from random secrets, which exist in the keystore alone",
     "the keystore is sealed under wrapping keys of a week, held by a KMS; old ones are destroyed",
-    "erasure destroys the person's secrets and tombstones every leg; absence is observed from outside before it is certified",
+    (
+        "erasure destroys the person's secrets and tombstones every leg; absence is observed from outside before it is "
+        "certified"
+    ),
     "reading needs a named actor and purpose, and is recorded before the first line is shown",
     "requests and changes of this policy are signed; refused ones are reported",
     "what is due is tombstoned by this policy; incoming plain text is cut behind what was sealed",
@@ -69,7 +79,8 @@ def record(
         "obliged": OBLIGED if table.public_communications_provider else "",
         "purposes": [_purpose(name, each) for name, each in table.purposes.items()],
         "categories_of_data_subjects": list(SUBJECTS),
-        "categories_of_data": list(DATA),
+        "categories_of_data": [*DATA, *([GUESTS] if table.names_guests else [])],
+        "not_recorded": list(table.skips),
         "readers": {name: list(each.purposes) for name, each in table.actors.items()},
         "recipients": {name: list(each.told) for name, each in table.recipients.items()},
         "recipients_read_as": {
@@ -153,6 +164,7 @@ def markdown(content: dict[str, Any]) -> str:
         ("Security measures", "security_measures"),
     ):
         lines += ["", f"## {title}", "", *(f"- {text}" for text in content[field])]
+    lines += ["", f"Not recorded: {_cell(', '.join(content['not_recorded']))}"] if content["not_recorded"] else []
     lines += ["", "## Who reads", "", *_people(content["readers"], "reads for")]
     lines += ["", "## Recipients", "", *_people(content["recipients"], "is told when data is")]
     lines += [

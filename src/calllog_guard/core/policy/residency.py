@@ -1,7 +1,7 @@
 """
 Where data may lie: hosts against the patterns of `allowed_hosts`.
 
-A name matches by shell patterns, whatever its case; an address (IPv4, IPv6) only literally, since a pattern over digits says
+A name matches by shell patterns, in any case; an address (IPv4, IPv6) only literally, since a pattern over digits says
 nothing about a place; `*` allows everything. Source: docs/how-to/write-the-policy.md; GDPR Art. 44.
 """
 

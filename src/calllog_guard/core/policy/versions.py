@@ -1,9 +1,9 @@
 """
 Which version holds on a day, and for how long a leg may stay under it.
 
-Rules: 1. A leg lives by the version it was stored under and by every later one that is in force: a shortened period reaches it,
-          a lengthened one does not.  2. A purpose that any of them lacks is no purpose of that leg any more, also when it
-          comes back.  3. A version whose day has not come changes nothing.  4. Who was once promised deletion is deleted: a leg is
+Rules: 1. A leg lives by the version it was stored under and by every later one in force: a shortened period reaches it,
+          a lengthened one does not.  2. A purpose that any of them lacks is no purpose of that leg any more, even if it
+          comes back.  3. A version whose day has not come changes nothing.  4. A promised deletion is kept: a leg is
           anonymised only where every version that it lived under says so.
 Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(b) and (e).
 """
@@ -17,7 +17,7 @@ from calllog_guard.core.retention.purposes import Purpose
 
 
 def law(versions: Sequence[Version]) -> tuple[Version, ...]:
-    """Of each day what was said last: a mistake that was corrected on its day is the law of no leg, whenever it was stored."""
+    """Of each day the last word: a mistake that was corrected on its day is the law of no leg, whenever stored."""
     return tuple({version.effective: version for version in sorted(versions, key=lambda each: each.order)}.values())
 
 
@@ -77,7 +77,7 @@ def _by_number(table: TenantPolicy | None) -> dict[int, Purpose]:
 
 
 def events_named(versions: Sequence[Version], tenant: str, today: date) -> tuple[str, ...]:
-    """The topics of a tenant's events, each once: those of the version in force first, then what waiting versions add."""
+    """The topics of a tenant's events, each once: the version in force first, then what waiting versions add."""
     now = in_force(versions, today)
     waiting = [version for version in versions if version.effective > today]
     tables = [version.tenant[tenant] for version in (now, *waiting) if version is not None and tenant in version.tenant]

@@ -23,7 +23,7 @@ ClockEvent = Literal[
 ]  # fmt: skip
 Notify = Literal["before", "when_lifted"]
 """When the person learns of a disclosure: before it, or once the law's restriction ends."""
-# `$` alone lets a trailing newline through in Python's regular expressions, and `\Z` is not known to those of JSON Schema
+# `$` alone lets a trailing newline through in Python's regular expressions, and JSON Schema does not know `\Z`
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Ground = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -59,9 +59,11 @@ class Days:
 
 
 class Facts(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Corrected facts of the person's leg of one call; what is missing stays as it is, and is not written as null."""
+    """Corrected facts of the person's leg of a call, or a session of it; what is missing stays, and is not written."""
 
     call_id: IdText
+    occurrence: IdText | None = None
+    session: IdText | None = None
     role: Role | None = None
     joined_at: Utc | None = None
     left_at: Utc | None = None
@@ -133,6 +135,8 @@ def check_facts(facts: Facts) -> None:
 
     """
     check_id(facts.call_id, "/facts/call_id")
+    check_id(facts.occurrence or "", "/facts/occurrence")
+    check_id(facts.session or "", "/facts/session")
     check_year(facts.joined_at, "/facts/joined_at")
     check_year(facts.left_at, "/facts/left_at")
     if facts.role is None and facts.joined_at is None and facts.left_at is None:

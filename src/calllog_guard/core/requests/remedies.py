@@ -32,9 +32,20 @@ REMEDIES: Final = {
     "bad_key": "send the public half of an X25519 pair as a JWK",
     "bad_time": "write the time as RFC 3339 with an offset, between 2000 and 2100",
     "range_not_whole_days": "name whole days of UTC",
+    "no_content_type": "an event of CloudEvents in structured mode needs the record's header content-type: "
+    "application/cloudevents+json; or send its data alone. A replay of the letter takes the data out",
+    "wrong_content_type": "send CloudEvents as application/cloudevents+json, or in binary mode",
+    "batch": "send each event as a record of its own: a batch of CloudEvents is none of Kafka's modes",
+    "data_twice": "an event of CloudEvents has data or data_base64, not both",
+    "guest_with_id": "leave `guest` out, or the id",
     "end_before_start": "let the end come after the beginning",
+    "one_identifier": "name two identifiers at least; by the tenant's rules these are one person already",
+    "too_many_identifiers": "nobody has more than 100 identifiers: name those of one person",
+    "not_linked": "nothing: no same_as stands that names these identifiers",
+    "older_forms": "raise the tenant to the newest stored forms: calllog-guard tenant upgrade",
     "unknown_case": "name a case of yours that is open",
-    "nobody_to_tell": "the person must be told before, and the policy names no gateway that would: enter person_notices with told = "
+    "nobody_to_tell": "the person must be told before, and the policy names no gateway that would: enter "
+    "person_notices with told = "
     '["lifting", "disclosed"], publish it, and send the request again',
     **REFUSED,
     **dict.fromkeys(

@@ -2,8 +2,8 @@
 A request as it arrives: a JWT signed by a registered requester, checked before anything is done.
 
 Rules: 1. EdDSA only; nothing in the header may choose the key.  2. `exp` is judged against the record's append time.
-       3. A lifetime over 24 h is refused; times may have fractions, `aud` may be a list, `nbf` must have come (RFC 7519).
-       4. What is handed on has one audience and whole seconds, and no `nbf`.  5. Which fields a type needs and which it may not have is said by `types.py`.
+       3. A lifetime over 24 h is refused; times may have fractions, `aud` may be a list, `nbf` is past (RFC 7519).
+       4. What is handed on has one audience, whole seconds, no `nbf`.  5. `types.py` has each type's fields.
 Source: docs/explanation/cases.md; RFC 7519, RFC 8725.
 """
 
@@ -185,6 +185,8 @@ def check_fields(request: Request) -> None:
     """
     needs, event = TYPES[request.type], BY_EVENT.get(request.event, Needs(())) if request.event else Needs(())
     must, may = [*needs.must, *event.must], {*needs.may, *event.may}
+    if needs.several and len(set(request.subjects)) == 1:
+        raise MessageError("one_identifier", "/subjects")
     if request.notify == "when_lifted":
         must.append("review_at")
     for name in must:
@@ -216,7 +218,7 @@ def _check_values(request: Request) -> None:
 
 
 def wording_digest(wording: str) -> str:
-    """What is kept of a consent's wording: SHA-256 in unpadded base64url; whoever has the text can show that it is the one."""
+    """What is kept of a consent's wording: SHA-256 in unpadded base64url; whoever has the text can prove it."""
     return b64(hashlib.sha256(wording.encode()).digest()).decode()
 
 

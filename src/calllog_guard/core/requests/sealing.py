@@ -1,8 +1,8 @@
 """
-A request sealed to the desk's key: a JWE around the signed JWT, so that it names nobody in clear while it waits in its topic.
+A request sealed to the desk's key: a JWE around the signed JWT, so that it names nobody in clear while in its topic.
 
-Rules: 1. Signature inside, sealing outside: what is inside is judged as if it had come bare, and never opened a second time.
-       2. `alg` and `enc` are pinned; a header parameter that is not listed is refused.  3. `kid` names the one key that is tried.
+Rules: 1. Signature inside, sealing outside: the inside is judged as if it came bare, and never opened a second time.
+       2. `alg` and `enc` are pinned; unlisted header parameters are refused.  3. `kid` names the one key tried.
        4. Whatever does not open has one reason, whoever's fault it is.
 Source: RFC 7516, RFC 7518 (4.6), RFC 7519 (5.2); interface (messages).
 """
@@ -33,7 +33,7 @@ class Ephemeral(Message, frozen=True, kw_only=True):
 
 
 class SealedHeader(Message, frozen=True, kw_only=True):
-    """The protected header of a request that is sealed to the desk; `kid` is the name of the key's file, as `iocom-desk`."""
+    """The protected header of a request sealed to the desk; `kid` is the name of the key's file, as `iocom-desk`."""
 
     alg: Literal["ECDH-ES"]
     enc: Literal["A256GCM"]

@@ -43,7 +43,7 @@ def lapsed(
     Up to `most` record keys whose last purpose has lapsed.
 
     Legs with equal facts share their end, so each group is decided once: a sweep costs as much as there are groups and
-    keys due. No group is passed over for an earlier one that still lives: a dropped purpose ends young legs before old ones.
+    keys due. No group is passed over for an earlier one still alive: a dropped purpose ends young legs before old.
 
     Args:
         groups: The facts that there are, each once.

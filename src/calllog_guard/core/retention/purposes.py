@@ -38,7 +38,7 @@ class Purpose:
     limits: tuple[Keep, ...] = ()
 
     def end(self, day: date) -> date:
-        """The last day on which a call of `day` is kept for this purpose: 90 days and 3 months compare by the calendar."""
+        """The last day on which a call of `day` is kept for this purpose: 90 days and 3 months compare by calendar."""
         return min(add(day, keep) for keep in (self.keep, *self.limits))
 
     def promised(self, day: date) -> Keep:
@@ -56,7 +56,7 @@ class Purpose:
 
 
 def add(day: date, keep: Keep) -> date:
-    """A day plus a period; a day that the month does not have becomes its last, one beyond the calendar the calendar's last."""
+    """A day plus a period; a day that the month lacks becomes its last, one beyond the calendar the calendar's last."""
     months = day.year * 12 + day.month - 1 + keep[0]
     if months >= MAXYEAR * 12 + 11:
         return date.max
@@ -75,6 +75,10 @@ def mask_for(purposes: tuple[Purpose, ...], role: str, outcome: str) -> int:
     return sum(purpose.bit for purpose in purposes if purpose.covers(role, outcome))
 
 
+REMOVED_DAYS: Final = 37
+"""Behind EVENT_LATE_DAYS, whose default is 35; see `due_day`."""
+
+
 def allowed(mask: int, consent_bits: int, *, objected: int, withdrawn: int, consented: int) -> int:
     """What is left of a mask after a person's objections and withdrawals; consent purposes only once given."""
     return mask & ~objected & ~withdrawn & (~consent_bits | consented)
@@ -84,8 +88,11 @@ def due_day(day: date, mask: int, purposes: tuple[Purpose, ...]) -> date:
     """
     The first day on which no purpose of the mask reaches back to a call of `day` (whose end may lie on the next).
 
-    With no purpose left at all, because the policy dropped them, that is at once.
+    With no purpose left at all, because the policy dropped them, that is at once. What never had one stands in place
+    of a leg that was removed, and goes once no older event of its call can come.
     """
+    if not mask:
+        return _after(day, REMOVED_DAYS)
     ends = [purpose.end(day) for purpose in purposes if mask & purpose.bit]
     return _after(max(ends), 1) if ends else day
 
@@ -98,7 +105,7 @@ def anonymises(day: date, mask: int, purposes: tuple[Purpose, ...]) -> bool:
 
 
 def standing(day: date, purposes: tuple[Purpose, ...], today: date) -> int:
-    """The purposes that still reach back to a call of `day`, as bits: what the sweep would leave, decided before storing."""
+    """The purposes that still reach back to a call of `day`, as bits: what a sweep would leave, decided on storing."""
     return sum(purpose.bit for purpose in purposes if due_day(day, purpose.bit, (purpose,)) > today)
 
 
@@ -114,7 +121,7 @@ def period_text(keep: Keep) -> str:
 
 
 def rule_of(day: date, mask: int, purposes: tuple[Purpose, ...]) -> str:
-    """By which rule a leg lapses: the purposes that reach back furthest, each with the period that it was promised, and what is done then."""
+    """By which rule a leg lapses: the purposes that reach back furthest, with their periods and what is done then."""
     left = [purpose for purpose in purposes if mask & purpose.bit]
     if not left:
         return NO_PURPOSE

@@ -1,8 +1,8 @@
 """
-What keepers have removed because it had lapsed: a count per partition and month of removal, by rule, kept in the ledger.
+What keepers removed because it had lapsed: a count per partition and month of removal, by rule, kept in the ledger.
 
-Rules: 1. A count says which legs it counted last: whoever finds one of them still there after a crash removes it and does not count it
-          again.  2. It names no person beyond these, and they are gone with the next.  3. A month is closed once: what is removed later
+Rules: 1. A count says which legs it counted last: one that is still there after a crash is removed, and not counted
+          again.  2. It names nobody else; these are gone with the next.  3. A month is closed once: what comes later
           counts into a later one.
 Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(e), 5(2).
 """

@@ -3,10 +3,10 @@ Anonymous numbers out of legs that lapse: into which cell a leg is counted, and 
 
 In: the facts of one opened leg. Out: cells behind which at least K different people stand, each once and for ever.
 Rules: 1. A leg is counted when its last purpose lapses, in the month in which that happens, into one cell of one tally.
-       2. Who stands behind a cell is known by tags that only the people's own secrets yield, others in every cell; once they are K
+       2. People of a cell are known by tags that only their own secrets yield, others in every cell; once they are K
           the cell forgets them.
        3. Cells do not overlap and no sum of them is published: nothing can be subtracted from anything.
-Not here: what waits for the month's end (`tally.py`), who counts and what a crash does (`workers/keeper/expiry/statistics.py`).
+Not here: the wait for the month's end (`tally.py`), the counting and crashes (`workers/keeper/expiry/statistics.py`).
 Source: docs/how-to/write-the-policy.md; GDPR recital 26; WP29 Opinion 05/2014 (k-anonymity).
 """
 

@@ -1,8 +1,8 @@
 """
 What a sweep may take by itself; more waits for the word of an officer (`core/officers/confirmations.py`).
 
-A clock that is years ahead, or a period shortened by mistake, lets most of a log lapse at once, and what was swept does not come back.
-Rules: 1. What lapses day by day goes by itself, however much of a short log it is.  2. More days at once than a standstill leaves
+A clock years ahead, or a period shortened by mistake, lets most of a log lapse at once; what was swept does not return.
+Rules: 1. What lapses day by day goes by itself, even all of a short log.  2. More days at once than a standstill leaves
           behind, and more than a share of a partition, wait for an officer.
 Source: docs/how-to/operate.md; GDPR Art. 5(1)(e), 5(1)(f).
 """

@@ -1,5 +1,5 @@
 """
-The tally of a partition: what it has counted in one month into the cells of one month of calls, sealed until the month closes.
+The tally of a partition: its count of one month into the cells of one month of calls, sealed until the month closes.
 
 Rules: 1. It holds no person and no leg beside those of its last batch, which name what a crash may have left half done.
        2. It is sealed, because small counts are personal data; tied to its tenant, partition and months.
@@ -78,7 +78,7 @@ class Tally:
     What one partition has counted into the cells of one month of calls.
 
     Args:
-        batch: Record keys and offsets of the legs that were counted last: whoever finds one of them still there after a crash
+        batch: Record keys and offsets of the legs counted last: whoever finds one of them still there after a crash
             removes it and does not count it again.
         rest: What a later minor release has put behind them.
 
@@ -88,12 +88,16 @@ class Tally:
     batch: Mapping[bytes, int] = field(default_factory=dict)
     rest: bytes = b""
 
-    def counted(self, legs: Iterable[tuple[Cell, bytes]], batch: Mapping[bytes, int]) -> "Tally":
-        """The tally after some more legs, each with its person's tag; they become its batch."""
+    def counted(self, legs: Iterable[tuple[Cell, bytes | None]], batch: Mapping[bytes, int]) -> "Tally":
+        """
+        The tally after some more legs, each with its person's tag; they become its batch.
+
+        A guest's has none: ten of them may be one human, so they stand for nobody.
+        """
         cells = dict(self.cells)
         for cell, tag in legs:
             before = cells.get(cell, CellCount())
-            tags = None if before.tags is None else before.tags | {tag}
+            tags = None if before.tags is None else before.tags | ({tag} if tag is not None else frozenset())
             cells[cell] = CellCount(before.legs + 1, tags if tags is not None and len(tags) < K else None)
         return Tally(cells, dict(batch), self.rest)
 

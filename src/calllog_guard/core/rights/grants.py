@@ -1,12 +1,13 @@
 """
 Who may do what: the users with their rights to Kafka's topics, groups and cluster, and to the keystore's entries.
 
-Rules: 1. Each user has what its code does, and nothing else; what is not listed is denied (no `allow.everyone.if.no.acl.found`).
+Rules: 1. Each user has what its code does and no more; the unlisted is denied (no `allow.everyone.if.no.acl.found`).
        2. The rights to topics stand in `core/topics.py`, with their rules.
-       3. Of the keystore's entries those who protect make new ones and take nothing away.  Readers and officers change none.
-The documentation shows these tables. `calllog-guard topics rights` prints those of Kafka for its own tool, `calllog-guard keystore rights`
+       3. Of the keystore's entries those who protect make new ones and remove none.  Readers and officers change none.
+The documentation shows these tables. `calllog-guard topics rights` prints Kafka's for its tool, `… keystore rights`
 those of Redis (`core/rights/redis_rules.py`); `stack up --profile secure` sets both.
-Source: docs/reference/topics.md, docs/explanation/keystore.md; Apache Kafka, security: operations and resources; Redis, access control lists.
+Source: docs/reference/topics.md, docs/explanation/keystore.md;
+  Apache Kafka, security: operations and resources; Redis, access control lists.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,10 @@ from typing import Final, NamedTuple
 
 from calllog_guard.core.topics import TABLE, Topic
 
-USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "backend", "officer", "reader", "recipient")
+USERS: Final = (
+    *("protector", "desk", "keeper", "auditor", "operator", "backend", "officer", "reader", "recipient"),
+    *("ingest", "sessions", "console"),
+)
 OPERATIONS: Final = {
     "R": "Read",
     "W": "Write",
@@ -28,7 +32,10 @@ OPERATIONS: Final = {
 
 _LOOKED_AT: Final = {"auditor": "DS", "operator": "CDS"}
 """Every governed topic is made by the operator; its settings are compared by both."""
-_FOLLOWS_POLICY: Final = ("protector", "desk", "keeper", "backend", "officer", "reader")
+_FOLLOWS_POLICY: Final = (
+    *("protector", "desk", "keeper", "backend", "officer", "reader"),
+    *("ingest", "sessions", "console"),
+)
 """Who follows the published policy asks for how long the topic of the legs keeps them."""
 
 GROUPS: Final[dict[str, dict[str, str]]] = {
@@ -36,19 +43,23 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     "guard-desk": {"desk": "R", "auditor": "D", "operator": "D"},
     "guard-keeper": {"keeper": "R", "auditor": "D", "operator": "D"},
     "guard-auditor": {"auditor": "R", "operator": "D"},
+    "guard-ingest": {"ingest": "R", "auditor": "D", "operator": "D"},
+    "guard-sessions": {"sessions": "R", "auditor": "D", "operator": "D"},
 }
 CLUSTER: Final = {"auditor": "S", "operator": "S"}
 
-KEYSTORE_USERS: Final = ("protector", "desk", "keeper", "auditor", "operator", "officer", "reader")
-"""Backend and recipient have no keystore."""
-_ALL_READ: Final = dict.fromkeys(KEYSTORE_USERS, "R")
+_KNOWS_PEOPLE: Final = ("protector", "desk", "keeper", "auditor", "operator", "officer", "reader")
+KEYSTORE_USERS: Final = (*_KNOWS_PEOPLE, "ingest", "sessions")
+"""Backend, recipient, console have none; ingest and sessions keep there how far they have read, and know nobody."""
+_READ_ON: Final = ("protector", "desk", "keeper", "auditor", "ingest", "sessions")
+_ALL_READ: Final = dict.fromkeys(_KNOWS_PEOPLE, "R")
 ENTRIES: Final[dict[str, dict[str, str]]] = {
     "clg:TENANT:who:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
     "clg:TENANT:key:*": _ALL_READ | {"protector": "RN", "desk": "RW", "keeper": "RWD", "auditor": "RWD"},
     "clg:TENANT:hold:*": {"desk": "RW", "keeper": "RWD", "auditor": "RW", "officer": "R", "reader": "R"},
     "clg:TENANT:same:*": _ALL_READ | dict.fromkeys(("protector", "desk", "keeper"), "RW") | {"auditor": "RWD"},
     "clg:TENANT:kept:*": {"desk": "R", "keeper": "RW", "auditor": "RWD", "officer": "R", "reader": "R"},
-    "clg:~guard": _ALL_READ | dict.fromkeys(("keeper", "auditor", "operator"), "RW"),
+    "clg:~guard": dict.fromkeys(KEYSTORE_USERS, "R") | dict.fromkeys(("keeper", "auditor", "operator"), "RW"),
     "clg:~guarded:*": _ALL_READ | {"keeper": "RWD", "auditor": "RWD", "operator": "RW"},
     "clg:~applied:*": {"keeper": "RW", "auditor": "R", "operator": "R", "officer": "R"},
     "clg:~noted:*": {"keeper": "RW"},
@@ -57,17 +68,19 @@ ENTRIES: Final[dict[str, dict[str, str]]] = {
     "clg:~identity": _ALL_READ | dict.fromkeys(("keeper", "operator"), "RW"),
     "clg:~desk:*": {"desk": "RW"},
     "clg:~late": {"protector": "RW", "auditor": "RW"},
-    "clg:~read:ROLE:*": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "RW") | {"officer": "R"},
-    "clg:~seen": dict.fromkeys(("protector", "desk", "keeper", "auditor", "operator"), "S"),
+    "clg:~read:ROLE:*": dict.fromkeys((*_READ_ON, "operator"), "RW") | {"officer": "R"},
+    "clg:~seen": dict.fromkeys((*_READ_ON, "operator"), "S"),
 }
 """
-The keystore's entries by the pattern of their keys: R read, N make where there is none, W write (also over another), D delete,
+The keystore's entries by key pattern: R read, N make where there is none, W write (also over another), D delete,
 S write the mark by which copies are counted.
 """
 
 
-DOMAINS: Final = ("protect", "desk", "keep", "audit", "office", "read")
-"""The trust domains of the KMS: each has the right to a wrapping key of its own, beside those that all share."""
+SHARERS: Final = ("protect", "desk", "keep", "audit", "office", "read")
+"""The trust domains of the KMS that know people: each has a wrapping key of its own, beside those that they share."""
+DOMAINS: Final = (*SHARERS, "ingest", "pair")
+"""All of them: who takes in what platforms report, and who pairs it, have their own key alone, and open no person's."""
 DOMAIN_OF: Final = {
     "protector": "protect",
     "desk": "desk",
@@ -75,20 +88,22 @@ DOMAIN_OF: Final = {
     "auditor": "audit",
     "officer": "office",
     "reader": "read",
+    "ingest": "ingest",
+    "sessions": "pair",
 }
 """By user. The operator, who makes them, has the right to all: keep its credentials away once everything runs."""
 VOUCHES_PROFILES: Final = "vouch-profiles"
-"""The wrapping key under which the operator vouches for profiles: all open it, backends too, and nothing that is secret lies under it."""
+"""The wrapping key by which the operator vouches for profiles: all open it, backends too; no secret lies under it."""
 VOUCHES_LETTERS: Final = "vouch-letters"
-"""The wrapping key under which the auditor vouches for the weeks' keys of dead letters, and for nothing else."""
+"""The wrapping key under which the auditor vouches for the weeks' keys: of dead letters and of moments."""
 DOMAIN_KEY: Final = "root-"
 """Before a domain's name: the name of its wrapping key."""
-_ALL: Final = DOMAINS
+_ALL: Final = SHARERS
 SECRETS: Final[dict[str, tuple[str, ...]]] = {
     "epoch": _ALL,
     "pepper": _ALL,
     "guard": _ALL,
-    "profile": _ALL,
+    "profile": DOMAINS,
     "receipts": ("desk",),
     "desk": ("desk",),
     "signer.desk": ("desk",),
@@ -102,15 +117,21 @@ SECRETS: Final[dict[str, tuple[str, ...]]] = {
     "use-unseen": ("desk", "keep"),
     "use-tallies": ("desk", "keep"),
     "use-parked": ("protect", "desk", "keep"),
+    "moments": ("ingest", "pair"),
 }
-"""Which domain opens what lies wrapped beside the KMS; `use-…` is the part without which an epoch's key opens no such record."""
+"""Which domain opens what is wrapped beside the KMS; `use-…`: what an epoch's key needs to open such a record."""
 
 
 def opened_by(name: str) -> tuple[str, ...]:
-    """The domains for which a secret is wrapped by its name (`desk.iocom.1`); those of all where it is nobody's own."""
+    """The domains for which a secret is wrapped by its name (`desk.iocom.1`); SHARERS where it is nobody's own."""
     kind, _, rest = name.partition(".")
     role = rest.partition(".")[2]
     return SECRETS.get(f"{kind}.{role}" if kind == "signer" else kind, _ALL)
+
+
+def is_shared(name: str) -> bool:
+    """Whether a secret lies under the key that those who know people share."""
+    return set(opened_by(name)) >= set(SHARERS)
 
 
 class Grant(NamedTuple):

@@ -1,19 +1,29 @@
 """
-What each trust domain may do with the wrapping keys, as policies of AWS and of Vault or OpenBao, made of the one table of rights.
+What each trust domain may do with the wrapping keys, as policies of AWS, Vault and OpenBao, from one table of rights.
 
-Rules: 1. A domain opens what lies under the keys that all share, under the epochs' keys, and under its own; nobody else's.  A backend
-       opens what vouches for profiles alone: under it lies nothing that is secret.
-       2. The auditor alone makes and destroys epochs, and nothing but epochs.  3. Nobody wraps but the auditor, an epoch's key and under
-       what vouches for letters, and the operator, who makes the installation and has the right to every key: keep its credentials away.
-       4. What was destroyed is taken back by nobody.  5. In AWS a key that has a name gets no second one: by the name of an epoch
+Rules: 1. A domain opens what lies under the keys that all share, the epochs' keys and its own; no other.  A backend
+       opens what vouches for profiles alone: under it lies nothing that is secret.  Who takes in and who pairs what
+       platforms report opens its own, and what vouches; who pairs, the weeks' keys of moments.
+       2. The auditor alone makes and destroys epochs, and only epochs.  3. The auditor wraps an
+       epoch's key, and under what vouches for letters. Else only the operator wraps, who has every right: guard its
+       credentials.
+       4. Nobody takes back what was destroyed.  5. In AWS a key with a name gets no second one: by the name of an epoch
           the auditor could destroy another's.
-Source: AWS KMS, policy conditions (encryption context, resource tags); Vault, policies and the transit engine; `grants.py`.
+Source: AWS KMS, policy conditions (encryption context, resource tags); Vault, policies, transit engine; `grants.py`.
 """
 
 import json
 from typing import Any, Final
 
-from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAINS, SECRETS, VOUCHES_LETTERS, VOUCHES_PROFILES
+from calllog_guard.core.rights.grants import (
+    DOMAIN_KEY,
+    DOMAINS,
+    SECRETS,
+    SHARERS,
+    VOUCHES_LETTERS,
+    VOUCHES_PROFILES,
+    is_shared,
+)
 
 OPERATOR: Final = "operator"
 BACKEND: Final = "backend"
@@ -24,6 +34,9 @@ _SHARED: Final = "root"
 _EPOCHS: Final = "2???-W??"
 _LETTERS: Final = "letters-*"
 """The weeks' keys of dead letters, which the auditor makes and destroys, and the operator opens."""
+_MOMENTS: Final = "moments-*"
+"""Those of moments, likewise; who pairs moments opens them."""
+_PAIRS: Final = "pair"
 _NEVER: Final = ["kms:CancelKeyDeletion", "kms:EnableKey", "kms:CreateGrant", "kms:PutKeyPolicy", "kms:UpdateAlias"]
 
 
@@ -32,13 +45,17 @@ def keys_of(domain: str) -> list[str]:
     if domain == BACKEND:
         return [VOUCHES_PROFILES]
     private = DOMAINS if domain == OPERATOR else (domain,)
-    own = [each for each in private if any(each in domains and domains != DOMAINS for domains in SECRETS.values())]
-    return [_SHARED, VOUCHES_PROFILES, VOUCHES_LETTERS, *(DOMAIN_KEY + each for each in own)]
+    apart = {each for name, domains in SECRETS.items() if not is_shared(name) for each in domains}
+    own = [each for each in private if each in apart]
+    shared = [_SHARED] if domain in {*SHARERS, OPERATOR} else []
+    return [*shared, VOUCHES_PROFILES, VOUCHES_LETTERS, *(DOMAIN_KEY + each for each in own)]
 
 
 def _passing(domain: str) -> list[str]:
     """The patterns of the keys that come and go and that a domain opens."""
-    return [] if domain == BACKEND else [_EPOCHS, *([_LETTERS] if domain in {_MAKES, OPERATOR} else [])]
+    epochs = [_EPOCHS] if domain in {*SHARERS, OPERATOR} else []
+    letters = [_LETTERS] if domain in {_MAKES, OPERATOR} else []
+    return [*epochs, *letters, *([_MOMENTS] if domain in {_MAKES, OPERATOR, _PAIRS} else [])]
 
 
 def aws_policy(domain: str, prefix: str) -> str:

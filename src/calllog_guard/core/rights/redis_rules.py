@@ -1,8 +1,8 @@
 """
 The users of Redis, as rules of its access control lists, made of the one table of rights.
 
-Rules: 1. From Redis 7 on (and on every Valkey) a user is held to the very entries of the table: to read these, to make those, to
-          delete those.  2. An older server knows one set of keys and one set of commands for each user: who may write one entry may
+Rules: 1. From Redis 7 on (and on every Valkey) a user is held to the table's entries: to read these, make those,
+          delete others.  2. An older server knows one set of keys and of commands per user: who may write one entry may
           write over every other. Nobody but those who may delete something has DEL there either.
        3. No scripts, no functions, no KEYS; SCAN and BGREWRITEAOF are the auditor's.
 Source: Redis, access control lists: key permissions, selectors; `grants.py`.
@@ -18,9 +18,9 @@ WAITAOF_SINCE: Final = (7, 2)
 _ASK: Final = "+info +select +multi +exec"
 _SETTINGS: Final = "+config|get"
 _CHANGE: Final = "+watch +unwatch +wait +waitaof"
-_OWN: Final[dict[str, str]] = dict.fromkeys(("protector", "desk", "keeper", "operator"), _SETTINGS) | {
-    "auditor": f"{_SETTINGS} +scan +bgrewriteaof"
-}
+_OWN: Final[dict[str, str]] = dict.fromkeys(
+    ("protector", "desk", "keeper", "operator", "ingest", "sessions"), _SETTINGS
+) | {"auditor": f"{_SETTINGS} +scan +bgrewriteaof"}
 """What a user may ask of the server besides: settings are compared at every worker's start and by `doctor`."""
 _COMMANDS: Final = {"R": "+mget", "N": "+msetnx", "W": "+mset +msetnx", "D": "+del", "S": "+set"}
 """By the letters of the table. SET is for a mark alone: with a time to live it would be a deletion."""

@@ -1,8 +1,8 @@
 """
 Whose topics these are: the first record of the ledger names the installation that writes it.
 
-Two installations on one ledger would raise each other's guards and take each other's decisions for forgeries: the second is refused.
-Source: docs/adr/0009-restore-guard.md.
+Two installations on one ledger would raise each other's guards and take each other's decisions as forged:
+the second is refused. Source: docs/adr/0009-restore-guard.md.
 """
 
 from collections.abc import Iterable
@@ -37,8 +37,8 @@ def anchor_in(
     """
     The anchor among some records, and how many that are none were passed over.
 
-    One that is proven stands, wherever it lies. Without one the oldest of those counts that need no proof. What nobody has proven is
-    passed over where anything else shows that this is our ledger (`ours`); where nothing does, it may be another installation's.
+    A proven one stands, wherever it lies. Without one the oldest of those counts that need no proof. The unproven is
+    passed over where anything else shows that this ledger is ours (`ours`); else it may be another installation's.
 
     Raises:
         ConfigurationError: Another installation writes this ledger, or somebody says so and nothing says otherwise.
@@ -77,11 +77,12 @@ def check_anchor(found: Anchor, mine: Anchor, ledger: str) -> None:
     theirs = f"tenant {found.tenant}'s installation" if found.tenant else "another installation"
     if found.tenant not in {None, mine.tenant} or found.guard != mine.guard:
         raise ConfigurationError(
-            f"{ledger} is the ledger of {theirs}, and this process has the keys of another (tenant {mine.tenant}): each "
-            "installation has a CALLLOG_GUARD_TENANT, PRIVACY_PREFIX, CALLLOG_PREFIX, KEYSTORE, KMS and RING of its own; see "
-            "the documentation: Scale"
+            f"{ledger} is the ledger of {theirs}, and this process has the keys of another (tenant {mine.tenant}): "
+            "each installation has a CALLLOG_GUARD_TENANT, PRIVACY_PREFIX, CALLLOG_PREFIX, KEYSTORE, KMS and RING of "
+            "its own; see the documentation: Scale"
         )
     if found.legs not in {None, mine.legs}:
         raise ConfigurationError(
-            f"{ledger} is the ledger of {found.legs}, and CALLLOG_GUARD_CALLLOG_PREFIX leads to {mine.legs}: mend the prefixes"
+            f"{ledger} is the ledger of {found.legs}, and CALLLOG_GUARD_CALLLOG_PREFIX leads to {mine.legs}: mend the "
+            "prefixes"
         )

@@ -2,7 +2,7 @@
 The border: whatever a broker hands out becomes an Arrival, which holds a message or says why it holds none.
 
 Rules: 1. Total: no bytes, no null and no number in key, value, headers or time raises here.
-       2. What cannot be handed out has a remnant and an empty value, never none: none is a tombstone, and would remove what
+       2. What cannot be handed out has a remnant and an empty value, never none: a tombstone would remove what
           stands under the key.  3. `content` is the way to a value: it refuses a remnant.
 Source: docs/adr/0011-one-persons-matter.md; Kafka's message format v2.
 """
@@ -40,7 +40,7 @@ class Remnant(Internal, frozen=True, kw_only=True):
     What is kept of bytes that are not: why, how many, and their digest.
 
     Args:
-        of: `value` of the record, or `batch`: the whole batch as it lies in the log, where no record of it can be told apart.
+        of: `value` of the record, or `batch`: the whole batch as in the log, where no record of it can be told apart.
 
     """
 
@@ -148,7 +148,7 @@ def appended_ms(record: Arrival) -> int:
     When the broker appended a record that somebody outside sent.
 
     Raises:
-        MessageError: Its topic took the sender's word for it; a dead letter, which can be replayed once the topic is mended.
+        MessageError: Its topic took the sender's word for it; a dead letter, which can be replayed once that is mended.
 
     """
     if record.senders:

@@ -1,10 +1,10 @@
 """
 Where a role goes on in a partition, and whether something that it has not read is gone.
 
-In: what Kafka shows of the partition, how far the role has read it, and what an officer has accepted.  Out: `Start` or `Gap`.
+In: what Kafka shows of the partition, how far the role has read it, what an officer has accepted.  Out: `Start`, `Gap`.
 Rules: 1. A topic is known by Kafka's id, not by its name: a topic made anew shares no offset with the old one.
-       2. What counts is where the log begins, not which offsets hold a record: compaction and transaction markers empty offsets.
-       3. Nothing is passed over but what an officer accepted by name, up to the offset that was shown: an offset that somebody
+       2. What counts is where the log begins, not which offsets hold a record: compaction and transactions empty some.
+       3. Nothing is passed over but what an officer accepted by name, up to the offset shown: an offset that somebody
           else set ahead of what was read is not believed.
 Source: docs/how-to/kafka.md; Apache Kafka, KIP-516 (topic ids), `log start offset`.
 """
@@ -34,7 +34,7 @@ class Shape(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """A partition as Kafka shows it: the id of its topic, the first offset that is there, and the next to be written."""
+    """A partition as Kafka shows it: its topic's id, the first offset that is there, and the next to be written."""
 
     id: str
     first: int
@@ -66,12 +66,12 @@ class Committed(NamedTuple):
 
 
 def set_ahead(committed: Committed, reached: Reached, extent: Extent) -> bool:
-    """Whether somebody else has set an offset ahead of what a role has read: what lies between would be lost in silence."""
+    """Whether somebody else set an offset ahead of what a role has read: what lies between would be lost unseen."""
     return not committed.ours and reached.id == extent.id and committed.offset > reached.offset
 
 
 def reached_key(role: str, topic: str, partition: int) -> bytes:
-    """Where the keystore keeps how far a role has read a partition; Kafka forgets committed offsets, and deletes them with a topic."""
+    """Where the keystore keeps a role's place in a partition; Kafka forgets offsets, and deletes them with a topic."""
     return f"clg:~read:{role}:{topic}:{partition}".encode()
 
 
@@ -98,7 +98,7 @@ def read_reached(entry: bytes) -> Reached:
 
 
 class Start(NamedTuple):
-    """Where reading goes on; `lost` counts the offsets that are passed over, `anew` says that nothing before it counts any more."""
+    """Where reading goes on; `lost` counts offsets that are passed over, `anew`: nothing before it counts any more."""
 
     offset: int
     lost: int = 0
@@ -113,7 +113,7 @@ class Gap(NamedTuple):
     What is gone of a partition before it was read.
 
     Args:
-        kind: `trimmed` at its beginning; the topic was made `anew`; its end was `cut_short`, below what was read already.
+        kind: `trimmed` at its beginning; the topic was made `anew`; its end was `cut_short`, below what was read.
         was: The topic that was read before, `id` the one that is there.
         from_: The first offset that was not read; `to` is where reading can go on.
 
@@ -147,8 +147,8 @@ class Gap(NamedTuple):
             )
         if self.kind == "anew":
             return (
-                f"{self.topic} was deleted and made anew (id {self.id}, not {self.was}): what followed offset {self.from_} "
-                f"of partition {self.partition} is gone unread"
+                f"{self.topic} was deleted and made anew (id {self.id}, not {self.was}): what followed offset "
+                f"{self.from_} of partition {self.partition} is gone unread"
             )
         return f"{place} ends before offset {self.from_}, up to which it was read: brokers have lost its end"
 

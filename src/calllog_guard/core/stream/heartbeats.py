@@ -1,9 +1,9 @@
 """
 Heartbeats: how one of ours is known in a topic to which others may write too.
 
-Rules: 1. A heartbeat bears a signature over where it lies and what it says, by a signer that the tenant's profile names: copied to
-          another topic or partition it is none.  2. A tenant of the first release has no signer: what has exactly the bytes of one of
-          its heartbeats is one. So is what brokers appended until the tenant had signers, whenever it is read; its counter counts no more.
+Rules: 1. A heartbeat bears a signature over its place and content, by a signer of the tenant's profile: copied to
+          another topic or partition it is none.  2. A tenant of the first release has no signer: what has exactly its
+          bytes is one. So is what brokers appended before it had signers, whenever read; its counter counts no more.
        3. Whatever else is under the key, or begins with `~`, is a message like any other.
 Source: `proofs.py`; golden bytes in `tests/vectors/stored_v2.json`.
 """
@@ -38,6 +38,8 @@ class Heartbeats(NamedTuple):
 
     def ours(self, record: Any) -> bool:
         """Whether a record is a heartbeat that nobody else can have written, or could before there were signers."""
+        if record.key != BEAT:
+            return False
         older = Proofs(self.signers, self.until).older
         return self._counts(record) or (plain(record) and older(record, AUDIT))
 
@@ -64,8 +66,8 @@ class Heartbeats(NamedTuple):
         """
         The highest counter that a heartbeat of ours among some records says; 0: there is none.
 
-        An older one that somebody has appended again is as proven as on its first day, and hides none. Of the first release's, which
-        anybody can make, the last one counts.
+        An older one that is appended again is as proven as on its first day, and hides none. Of the first release's,
+        which anybody can make, the last one counts.
 
         Raises:
             NewerFormError: A later release's: halt.

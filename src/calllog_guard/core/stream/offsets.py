@@ -1,7 +1,7 @@
 """
-Which records of a partition were opened: their offsets in few bytes, so that an access says exactly whose records it opened.
+Which records of a partition were opened: their offsets in few bytes, so that an access says whose records it opened.
 
-Form: the distances between the offsets in their order as LEB128, deflated, in unpadded base64url; the first from `from`.
+Form: the distances between the offsets in order as LEB128, deflated, in unpadded base64url; the first from `from`.
 Rules: 1. Garbage raises only our error.  2. What unpacks to more than a batch of records is garbage.
 Source: RFC 1951 and 1950; DWARF 5, section 7.6 (LEB128); GDPR Art. 15(1)(c).
 """

@@ -1,9 +1,9 @@
 """
 Proofs: how a record that a worker of ours wrote is told from what anybody else wrote in its place.
 
-A record bears a signature over where it lies and what it says, by a role's key of which everybody has the public half alone.
+A record bears a signature over its place and content, by a role's key of which everybody has the public half alone.
 Rules: 1. Moved to another topic, partition or key it proves nothing; a tombstone bears one like any other record.
-       2. Tenants of the first release have no signers: what was written until theirs had some is known by the broker's time, which
+       2. Tenants of the first release have no signers: what was written before is known by the broker's time, which
           no sender sets; what came later without a proof is nobody's, and is passed over.
        3. A later release's form halts whoever reads it only if it is proven: what anybody may write stops nobody.
 Source: docs/explanation/keystore.md; RFC 8032; golden bytes in `tests/vectors/stored_v2.json`.
@@ -56,7 +56,7 @@ def vouched(output: Output, role: str, seed: bytes) -> Output:
 
 
 def signer_of(record: Any, signers: Mapping[str, str]) -> str | None:
-    """The role whose signer has proven a record; None: nobody has. Twenty thousand headers are one signature to check."""
+    """The role whose signer has proven a record, or None. Twenty thousand headers are one signature to check."""
     proof = next((value for name, value in record.headers if name == HEADER), None) or b""
     role, _, signature = proof.partition(b".")
     public = signers.get(role.decode("ascii", "replace"))
@@ -111,7 +111,7 @@ class Proofs(NamedTuple):
         return self.form(record, role, reading)
 
     def form(self, record: Any, role: str, reading: Callable[[Any], T]) -> T:
-        """As `read`, of what bears another proof in its content: this one is asked for where its form is a later release's."""
+        """As `read`, where the content has a proof of its own: this one is asked for only in a later release's form."""
         try:
             return reading(record)
         except NewerFormError:

@@ -1,9 +1,9 @@
 """
 What a replayed record carries: the coordinates of its dead letter, and when it first came to us.
 
-Rules: 1. A replay is judged by the fence as on its first day: its own append time is now, and a fence raised in between would
+Rules: 1. A replay is judged by the fence as on its first day: its own append time is now; a later fence would
           not see it.  2. The header can only make a record older, so whoever forges it suppresses, never stores.
-       3. That a letter was replayed is believed where a signer of ours says so in the letter's own partition: or whoever may write to
+       3. A letter's replay is believed where a signer of ours says so in its own partition: else whoever writes to
           dead letters could hide one.
 Source: docs/explanation/design.md.
 """
@@ -19,11 +19,11 @@ from calllog_guard.errors import RecordError
 
 REPLAY_HEADER: Final = "clg-replay"
 REPLAYED_KEY: Final = b"~replayed"
-"""The key of the note in `calllog.dead` that a letter was replayed; every reader of letters skips keys that begin so."""
+"""The key of the note in `calllog.dead` that a letter was replayed; all readers of letters skip keys that begin so."""
 
 
 def replay_header(partition: int, offset: int, appended_ms: int) -> tuple[str, bytes]:
-    """The header of a replayed record: `partition:offset` of its dead letter in `calllog.dead`, `@` and milliseconds."""
+    """A replayed record's header: `partition:offset` of its dead letter in `calllog.dead`, `@` and milliseconds."""
     return REPLAY_HEADER, f"{partition}:{offset}@{appended_ms}".encode()
 
 
@@ -41,7 +41,7 @@ def first_appended_ms(timestamp_ms: int, headers: Sequence[tuple[str, bytes | No
 
 
 class Replayed(Internal, frozen=True, kw_only=True):
-    """The note that the letter at `partition` and `offset` of `calllog.dead` was replayed; it lives as long as the letter."""
+    """The note that the letter at `partition` and `offset` of `calllog.dead` was replayed; it lives like the letter."""
 
     v: Literal[1] = 1
     partition: int

@@ -1,8 +1,8 @@
 """
-A request that lay in another partition than its tenant's: taken to the right one by a desk, once, with its first place and time.
+A request in another partition than its tenant's: taken to the right one by a desk, once, with its first place and time.
 
-Rules: 1. Where it lay and when it came stand in the record's key, and the desk's proof covers the key: nobody else makes a request older.
-       2. What bears no proof has its own place and time.  3. A route that lies in a wrong partition again is not taken further.
+Rules: 1. Its place and time stand in the record's key, which the desk's proof covers: nobody else makes one older.
+       2. What bears no proof has its own place and time.  3. A route in a wrong partition again goes no further.
 Source: docs/how-to/send-an-erasure.md; `proofs.py`.
 """
 

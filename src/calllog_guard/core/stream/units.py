@@ -1,7 +1,7 @@
 """
 A poll, cut into units: each is handled as one, and its offset moves when its outputs are acknowledged.
 
-A poll is bounded by its number of records (UNIT_RECORDS) and bytes (`adapters/kafka/fetches.py`); what it costs to handle is not.
+A poll is bounded by its records (UNIT_RECORDS) and bytes (`adapters/kafka/fetches.py`); the cost of handling is not.
 Rules: 1. The order of a partition stays.  2. A record that is beyond a bound by itself is a unit by itself.
 Source: docs/adr/0011-one-persons-matter.md.
 """

@@ -1,9 +1,9 @@
 """
-How long what is unread has been waiting, against how long its topic keeps it: the auditor's alarm before a gap, and its remedy.
+The age of unread records against how long their topic keeps them: the auditor's alarm before a gap, and its remedy.
 
 Rules: 1. The age of what is unread is that of the oldest record that a group has not read, by the broker's append time.
-       2. Only plain text that waits for our own workers is kept longer, by a bounded factor, and no longer than it waits.
-       3. Each such change is signed, in the policy's topic, before it is made: keeping plain text longer than said is nothing to
+       2. Only plain text that waits for our workers is kept longer, by a bounded factor, and no longer than it waits.
+       3. Each such change is signed in the policy's topic before it is made: keeping it longer than said is nothing to
           do in silence.
 Source: docs/how-to/kafka.md.
 """
@@ -20,12 +20,13 @@ from calllog_guard.core.officers.prolongations import Prolonged, next_retention
 from calllog_guard.core.topics import TABLE, Topic
 from calllog_guard.metrics import Gauges
 from calllog_guard.ports.log import Place
+from calllog_guard.settings import INGEST, SESSIONS
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.beginnings import ReadingState, standing
 from calllog_guard.workers.runtime.reads import reads_of
 
 log: Final = structlog.get_logger()
-_ROLES: Final = ("protector", "desk", "keeper")
+_ROLES: Final = ("protector", "desk", "keeper", INGEST, SESSIONS)
 _STEPS, _STEP = 18, 1.5
 """Ages are told to half as much again, down to a 500th of the time for which the topic keeps its records."""
 _HOUR_MS: Final = 3_600_000
@@ -102,9 +103,9 @@ class Lags:
 
     async def _ages(self, role: str, there: ReadingState) -> dict[str, int]:
         """
-        For how long at least the oldest unread record of each topic has been waiting, in milliseconds; 0 where nothing is unread.
+        For how long the oldest unread record of each topic has waited at least, in ms; 0 where nothing is unread.
 
-        Asked in this order: where the log ends, where each time begins in it, what is read. What is read only grows, so that a time
+        In this order: where the log ends, where each time begins, what is read. What is read only grows, so a time
         which begins behind it is one from which something was unread.
         """
         m, wanted = self._m, self._wanted()

@@ -1,8 +1,8 @@
 """
 The look from outside: what it takes, what it costs, and how often.
 
-Rules: 1. One look at a partition serves every erasure that waits in it.  2. After a look a partition rests for as long as the look
-       took, so that looking never takes more than half of one core, however large the log.  3. A look that could not read everything
+Rules: 1. One look at a partition serves every erasure that waits in it.  2. After it the partition rests as long as it
+       took, so looking never takes over half a core, however large the log.  3. A look that could not read everything
        shows presence, never absence.
 Source: docs/adr/0007-absence-is-observed.md.
 """
@@ -47,7 +47,7 @@ class Observation:
 
     async def look(self, partition: int, names: Sequence[str], replicas: int, in_sync: int) -> LookResult | None:
         """
-        One look for many pseudonyms or record keys; None when something could not be read, so that nothing may be concluded.
+        One look for many pseudonyms or record keys; None when something could not be read, so nothing is concluded.
 
         Raises:
             LogSilentError: Kafka or a log directory does not answer; look again later.

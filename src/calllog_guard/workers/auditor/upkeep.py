@@ -1,10 +1,10 @@
 """
 What the auditor does for topics: heartbeats, trims, and a look at partitions that they were not created with.
 
-Rules: 1. Topics of events have as many partitions as their backend wants, and may get more: what Kafka shows counts, not a setting.
+Rules: 1. A topic of events has the partitions that its backend wants, and may get more: Kafka's count holds.
        2. Nothing is trimmed without each group's word, and none of ours counts for a topic that was made anew since.
-       3. A partition that a topic was not created with is nobody's; it gets heartbeats once something lies in it, so that compaction
-          runs there too.
+       3. A partition beyond those a topic was created with is nobody's; it gets heartbeats once it has records: so
+          compaction runs there too.
 Source: docs/explanation/design.md, docs/reference/topics.md.
 """
 
@@ -24,10 +24,16 @@ from calllog_guard.core.topics import LATER, TABLE, Topic
 from calllog_guard.errors import EntryCorruptError, KeystoreSilentError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports.administration import Trim
+from calllog_guard.ports.log import Place
+from calllog_guard.settings import INGEST, SESSIONS
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.runtime.reads import Spot, group_of
 
 log: Final = structlog.get_logger()
+
+
+_OF_SOME: Final = {INGEST: Topic.NOTIFICATIONS, SESSIONS: Topic.MOMENTS}
+"""The topics of roles that not every installation has."""
 
 
 class Upkeep:
@@ -63,7 +69,7 @@ class Upkeep:
         """
         m, created = self._m, self._created()
         self._shapes = await asyncio.to_thread(
-            m.extents.shapes, [*created, *m.events(), self._m.settings.topic(Topic.PARKED)]
+            m.extents.shapes, [*created, *m.events(), *map(m.settings.topic, (*_OF_SOME.values(), Topic.PARKED))]
         )
         more = {
             topic: Shape(self._shapes[topic].id, tuple(self.beyond(topic))) for topic in created if self.beyond(topic)
@@ -96,6 +102,8 @@ class Upkeep:
         places = [(topic, number) for topic, many in there.items() for number in self._mine(range(many))]
         places += [(topic, number) for topic, some in self._beyond.items() for number in self._mine(some)]
         places += [(topic, number) for topic, shape in self._made().items() for number in self._mine(shape.partitions)]
+        for role, topic in _OF_SOME.items():
+            places += await self._where_read(role, topic)
         # from every auditor, whatever it owns: who starts learns the counter here
         places.append((m.settings.topic(Topic.POLICY), 0))
         beats = [Output(*place, BEAT, value) for place in places]
@@ -106,7 +114,7 @@ class Upkeep:
         m.count(Counters.heartbeats, len(places))
 
     def _plain(self) -> dict[str, Shape]:
-        """The topics of events that a look has seen: writing to one that is not made yet would hold up every heartbeat."""
+        """The topics of events seen by a look: writing to one that is not made yet would hold up every heartbeat."""
         shapes = self._shapes or {}
         return {topic: shapes[topic] for topic in self._m.events() if topic in shapes}
 
@@ -115,19 +123,33 @@ class Upkeep:
 
     def _made(self) -> dict[str, Shape]:
         """As `_plain`, and what waits for single people."""
-        shapes, parked = self._shapes or {}, self._m.settings.topic(Topic.PARKED)
-        return self._plain() | ({parked: shapes[parked]} if parked in shapes else {})
+        return self._plain() | self._of(Topic.PARKED)
+
+    def _of(self, topic: Topic) -> dict[str, Shape]:
+        shapes, name = self._shapes or {}, self._m.settings.topic(topic)
+        return {name: shapes[name]} if name in shapes else {}
+
+    async def _where_read(self, role: str, topic: Topic) -> list[Place]:
+        """The partitions of a topic that a role reads: where none does, a beat would wait for ever."""
+        name, shapes = self._m.settings.topic(topic), self._shapes or {}
+        numbers = self._mine(shapes[name].partitions if name in shapes else ())
+        try:
+            entries = await self._m.keystore.read([Spot(role, name, number).key for number in numbers])
+        except KeystoreSilentError:
+            return []
+        return [(name, number) for number, entry in zip(numbers, entries, strict=True) if entry is not None]
 
     # --- trims ------------------------------------------------------------------------------------------------------
 
     async def trim(self) -> bool:
-        """Cut the plaintext topics behind what is committed, and behind what an operator may want to see again; whether it could be done."""
+        """Trim the plaintext topics behind what is committed and what operators may want; whether it was done."""
         m, requests = self._m, self._m.settings.topic(Topic.REQUESTS)
         if self._watched and not await m.agree():
             return False
         shape = (self._shapes or {}).get(requests)
         done = [await self._cut("protector", topic, each) for topic, each in self._plain().items()]
         done += [await self._cut("desk", requests, shape)] if shape else []
+        done += [await self._cut(INGEST, topic, each) for topic, each in self._of(Topic.NOTIFICATIONS).items()]
         m.level(Gauges.trim_lag_records, sum(each.behind for some in done for each in some))
         return True
 
@@ -148,7 +170,7 @@ class Upkeep:
         return list(done.values())
 
     async def _same(self, role: str, topic: str, shape: Shape) -> list[int]:
-        """The partitions of which the role has read this topic, and no namesake: an offset of that would cut what is unread."""
+        """The partitions of which the role has read this topic, no namesake: its offset would cut what is unread."""
         mine = self._mine(shape.partitions)
         entries = await self._m.keystore.read([Spot(role, topic, number).key for number in mine])
         return [number for number, entry in zip(mine, entries, strict=True) if _is_of(entry, shape.id)]

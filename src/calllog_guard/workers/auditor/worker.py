@@ -1,9 +1,9 @@
 """
 The auditor: keeps compaction running, trims plain text, watches the settings, and observes absence from outside.
 
-Rules: 1. A certificate rests on an observation, never on a schedule.  2. None while a governed setting has drifted, a replica is
-       out of sync, a log cleaner has stopped, or the keystore's file still holds what was deleted.  3. Two auditors at once do no harm: results are
-       repeated, never contradicted.
+Rules: 1. A certificate rests on an observation, not a schedule.  2. None while a governed setting drifts, a replica
+       is out of sync, a log cleaner stops, or the keystore's file holds deleted entries.  3. Two auditors at once only
+       repeat results, never contradict them.
 Source: docs/explanation/design.md, docs/adr/0007-absence-is-observed.md.
 """
 
@@ -26,6 +26,7 @@ from calllog_guard.core.topics import LATER, Topic
 from calllog_guard.errors import KeystoreUnsafeError, MessageError, RecordError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports.log import TopicPartition
+from calllog_guard.ports.process import Duty
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
 from calllog_guard.workers.auditor.observation import LookResult, Observation
@@ -34,7 +35,6 @@ from calllog_guard.workers.auditor.upkeep import Upkeep
 from calllog_guard.workers.keys.rotation import UNREADABLE
 from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import unhurried
-from calllog_guard.workers.runtime.periodic import Duty
 
 log: Final = structlog.get_logger()
 _STATED_FROM: Final = 2
@@ -67,7 +67,7 @@ class Auditor:
         self._turned_to = -1
         self._missed: set[tuple[str, bool]] = set()
         self._drifts, self._states = set[str](), set[str]()
-        self._duties = (
+        self.duties = (
             Duty("heartbeat", settings.heartbeat_s, self._upkeep.beat),
             Duty("trim", settings.trim_s, self._upkeep.trim),
             Duty("watch", settings.watch_s, self._watch),
@@ -135,8 +135,6 @@ class Auditor:
 
     async def idle(self) -> None:
         """See Role."""
-        for duty in self._duties:
-            duty.poll()
         now = asyncio.get_running_loop().time()
         if not self._walk_at:  # from the first moment on: who never succeeds gets old, too
             self._upkeep.beat_at = self._walk_at = now
@@ -268,7 +266,7 @@ class Auditor:
         return "absent" not in each.reported or each.done.at + kept <= now
 
     def _ripe(self, each: Watched, now: datetime) -> bool:
-        """Whether no producer may still hold a unit that it began before the erasure, and the keystore's file is rewritten."""
+        """Whether no producer may still hold a unit begun before the erasure, and the keystore's file is rewritten."""
         after = timedelta(seconds=self._settings.absence_after_s)
         return each.rewritten and each.done is not None and each.whole and each.done.at + after <= now
 
@@ -293,7 +291,7 @@ class Auditor:
             log.error("erasures are overdue: their bytes are not seen gone within the objective", erasures=len(overdue))
 
     async def _after_replay(self) -> None:
-        """A restored keystore's file holds again what was erased since: written anew once the ledger is replayed, also for the done."""
+        """A restored keystore's file holds what was erased since: rewritten after the replay, also for the done."""
         floor = (await self._ring.view([])).floor
         if floor == self._floor:
             return

@@ -1,35 +1,40 @@
 """
-What the desk does for a granted request: it decides, fences, answers, and tells; each step may be called again after a crash.
+What the desk does for a granted request: it decides, fences, answers, tells; each step is repeatable after a crash.
 
 Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from calllog_guard.core.cases.case import UNFOUND, Case, ended_at, parted
 from calllog_guard.core.cases.case_owner import Reason
+from calllog_guard.core.cases.case_states import after, opening
 from calllog_guard.core.cases.receipt import CERTIFIED
+from calllog_guard.core.codec import from_ms
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
-from calllog_guard.core.requests.types import kinds
+from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import LINKS, OWN, TYPES, kinds
 from calllog_guard.errors import EntryUnreadableError, HoldReleasedError, HoldsFullError, MessageError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.workers.desk.answers.answers import Answers
-from calllog_guard.workers.desk.answers.notices import Notices, Occasion
+from calllog_guard.workers.desk.answers.notices import AWAITED, Notices, Occasion
 from calllog_guard.workers.desk.answers.prior_notices import Before
 from calllog_guard.workers.desk.answers.receipts import NAMED, ReceiptSigner
 from calllog_guard.workers.desk.cases.case_actions import Acts
 from calllog_guard.workers.desk.cases.case_owners import Owners
+from calllog_guard.workers.desk.cases.case_store import COUNTED
 from calllog_guard.workers.desk.cases.deadlines import timed
+from calllog_guard.workers.desk.cases.terms import absolute, braked, dated, people_in, reviewed, role_of
 from calllog_guard.workers.desk.cases.unfound import Unfound, afresh, found, was_considered
 from calllog_guard.workers.desk.cases.waiting import WaitingCases, named
 from calllog_guard.workers.desk.context import DeskContext
@@ -39,6 +44,7 @@ from calllog_guard.workers.desk.decisions.granted import (
     Granted,
     Telling,
     at_rest,
+    consent_of,
     considered,
     ended,
     mask_of,
@@ -46,8 +52,10 @@ from calllog_guard.workers.desk.decisions.granted import (
 )
 from calllog_guard.workers.desk.decisions.holds import Holds
 from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
+from calllog_guard.workers.desk.decisions.linking import Linking
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
+from calllog_guard.workers.runtime.parallel import Turns
 
 log: Final = structlog.get_logger()
 
@@ -71,10 +79,83 @@ class CaseExecution:
         carried = self._waiting.carried
         self._before = Before(desk, self._notices, self.stage, carried)
         self._acts = Acts(desk, self._notices, self._before, carried, self.stage, self._reviewed)
+        self._linking = Linking(desk, self._lifting, self._asked, carried)
+        self._turns = Turns()
 
     def _table(self) -> tuple[str, TenantPolicy]:
         version = self._o.policy.at(self._o.clock.now().date())
         return version.effective.isoformat(), version.tenant[self._o.tenant]
+
+    async def _asked(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
+        """One case: opened, and carried out as far as code may."""
+        case = self._book.get(self._book.case_of(request.iss, jti))
+        if case is None:
+            case = await self._opened(jti, request, record, table, version)
+        half = case.state not in {"waiting", "refused"} and not case.decided  # the keeper may have been done first
+        if half or case.considered:
+            await self._waiting.carried(Granted(case, request, table, version))
+
+    async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
+        held = await self._holds.named(request)
+        now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
+        people = people_in(request) + await self._o.decider.subjects.more(request)
+        place = (record.partition, record.offset)
+        await self._turns.come(place)
+        event = opening(
+            kind,
+            role_of(request.iss, table),
+            verified=request.identity == "verified",
+            braked=braked(self._book, kind, table, now, request.iss, people) and not absolute(request, table),
+            review=reviewed(request, table),
+        )
+        state, waits_for = after(None, None, event)
+        case = Case(
+            case=self._book.case_of(request.iss, jti),
+            tenant=self._o.tenant,
+            type=kind,
+            state=state or "waiting",
+            waits_for=waits_for,
+            ticket=request.ticket,
+            received_at=min(request.received_at, appended_at),  # a sender's clock puts no date off
+            due="",
+            law_due=None,
+            jti=jti,
+            place=place,
+            appended_at=appended_at,
+            cut_off=max(now, appended_at) if state == "enforcing" else None,
+            opened_at=now,
+            asked_by=request.iss,
+            people=people if people > 1 and self._owners.forms >= COUNTED else msgspec.UNSET,
+            ranged=request.range is not None,
+            consent=consent_of(request),
+            hold=held[0],
+            secret=held[1],
+            review_at=self._review_at(request, secret=held[1]),
+            officer=waits_for == "officer",
+        )
+        case = dated(case, table)
+        gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
+        if kind in OWN and not gone:
+            case = await self._owners.opened(case, request)
+        if state == "waiting":
+            case = await self._book.sealed(case, request)
+        with self._book.begun(case):
+            await self._turns.passed(place)
+            case, told = self._received(case, request, table)
+            case = await self.stage(case, "accepted", version, told)
+        self._steps.reached("erase.case")
+        return case
+
+    def _review_at(self, request: Request, *, secret: bool) -> datetime | None:
+        """When a hold is to be looked at again, where its case may tell of it; of a disclosure that is known later."""
+        known = request.hold is not None and request.type == "hold" and not secret and self._owners.forms >= COUNTED
+        return request.hold.review_at if known and request.hold else None
+
+    def _received(self, case: Case, request: Request, table: TenantPolicy) -> tuple[Case, list[Output]]:
+        """Whoever complains is told that it has come (DPA 2018 s.164A)."""
+        if request.type != "complain" or self._notices.forms < AWAITED:
+            return case, []
+        return self._notices.of(case, table, request, Occasion("received", case.appended_at))
 
     async def _carry(self, granted: Granted) -> Case:
         """What is to be done for a case now, until it is done. May be called again after a crash."""
@@ -161,7 +242,7 @@ class CaseExecution:
         return case
 
     async def _decided(self, granted: Granted, told: Telling, met: Mapping[Lookup, Met]) -> Case:
-        """The decisions of a request are in the ledger, its fence or flags in the keystore, and what is told beside records is written."""
+        """A request's decisions are in the ledger, its fence or flags in the keystore, and other notes are written."""
         request, case = granted.request, granted.case
         if request.type == "erase" and request.range is None:
             return await self._erased(granted)
@@ -171,6 +252,8 @@ class CaseExecution:
             return await self._holds.release(granted)
         if request.type == "lift":
             return await self._lifting.lift(granted, met)
+        if request.type in LINKS:
+            return await (self._linking.joined if TYPES[request.type].several else self._linking.parted)(granted)
         if told.full:
             raise HoldsFullError("a hold that names one of these people has no room yet")
         mask = mask_of(request.purposes, granted.table)
@@ -180,7 +263,7 @@ class CaseExecution:
         return await self._answers.write(replace(granted, case=case), told, indexes)
 
     async def _erased(self, granted: Granted) -> Case:
-        """Everyone named is fenced; whose entry cannot be used is first looked for in the log. Raises ParkedError: that takes a while."""
+        """Everyone named is fenced; unusable entries are first looked for in the log, slowly: raises ParkedError."""
         renewed = partial(self._holds.renewed, granted.version)
         try:
             return await self._o.decider.erase(granted, renewed)
@@ -189,7 +272,7 @@ class CaseExecution:
             return await self._o.decider.erase(replace(granted, case=case), renewed)
 
     async def _considered(self, granted: Granted) -> Case:
-        """An officer has an objection before them: meanwhile the person is restricted. May be called again after a crash."""
+        """An officer has an objection before them: meanwhile the person is restricted. Repeatable after a crash."""
         case = await self._o.decider.subjects.matched(granted.case, granted.request)
         part = considered(mask_of(granted.request.purposes, granted.table))
         case = (await self._o.decider.decide(replace(granted, case=case), (part,))).case

@@ -1,8 +1,8 @@
 """
 Takes requests that lie in another partition to their tenant's: all of a tenant's requests are in one order there.
 
-Rules: 1. Only what a registered requester has signed goes on; the rest is refused where it lies.  2. Twice after a crash is once: both
-          have the same first place.  3. A desk without the right to write requests makes a dead letter of it, as before.
+Rules: 1. Only what a registered requester signed goes on; the rest is refused.  2. Twice after a crash is one: both
+          have the same first place.  3. A desk without the right to write requests makes it a dead letter, as before.
 Source: `core/stream/routes.py`.
 """
 

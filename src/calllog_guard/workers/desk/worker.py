@@ -1,5 +1,5 @@
 """
-The desk: verifies requests, runs their cases and clocks, has decisions made (`workers/desk/decisions/decider.py`), answers with receipts.
+The desk: verifies requests, runs cases and clocks, has decisions made (`decisions/decider.py`), answers with receipts.
 
 Steps (numbered for the crash tests): 1 case written, 2 decision written, 3 fenced, 4 receipt written.
 Rules: 1. Only after the fence does the request's offset move.  2. The same place means resume, another means replay.
@@ -12,38 +12,33 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from calllog_guard.core.cases.case import Case, after_outcome, ended_at
-from calllog_guard.core.cases.case_states import after, opening
 from calllog_guard.core.cases.request_check import check_request
 from calllog_guard.core.cases.secret_cases import is_order
 from calllog_guard.core.codec import from_ms
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.identifiers import INTERNAL_KEY
-from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import AUDIENCE, Request, read_request
-from calllog_guard.core.requests.types import OWN, TYPES
+from calllog_guard.core.requests.types import TYPES
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import HoldReleasedError, MessageError, ParkedError, RequestRefusedError
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports.log import TopicPartition
 from calllog_guard.workers.context import WorkerContext
-from calllog_guard.workers.desk.answers.notices import AWAITED, Occasion
 from calllog_guard.workers.desk.answers.refusals import Refusals
 from calllog_guard.workers.desk.answers.statements import Statements
 from calllog_guard.workers.desk.case_execution import CaseExecution
 from calllog_guard.workers.desk.cases.case_actions import Act
-from calllog_guard.workers.desk.cases.case_store import COUNTED, Casebook
+from calllog_guard.workers.desk.cases.case_store import Casebook
 from calllog_guard.workers.desk.cases.case_topic import LOOK_S, CaseTopic
 from calllog_guard.workers.desk.cases.deadlines import Deadlines, timed
-from calllog_guard.workers.desk.cases.terms import absolute, apart, braked, dated, people_in, reviewed, role_of
+from calllog_guard.workers.desk.cases.terms import apart
 from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.decider import Decider
-from calllog_guard.workers.desk.decisions.granted import Granted, consent_of
 from calllog_guard.workers.desk.routes import RequestRoutes
 from calllog_guard.workers.keys.hold_store import Safe
 from calllog_guard.workers.keys.tenants.tenure import Tenure
@@ -57,6 +52,7 @@ class Desk(CaseExecution):
     """The role that reads requests and outcomes, for one tenant."""
 
     name = "desk"
+    duties = ()
 
     def __init__(self, context: WorkerContext, tenure: Tenure) -> None:
         book, settings = Casebook(context), context.settings
@@ -128,7 +124,7 @@ class Desk(CaseExecution):
                 log.warning("copies of a disclosure that has ended are not let go yet", why=error.reason)
 
     async def unit(self, unit: Unit) -> None:
-        """See Role: requests in their order, erasures among them abreast; the outcomes of the unit are written as one."""
+        """See Role: requests in their order, erasures abreast, counted in it; a unit's outcomes are written as one."""
         beats, records = self._o.vault.heartbeats(self._o.tenant), [record for each in unit.values() for record in each]
         orders = [record for record in records if record.topic == self._orders and is_order(record)]
         if orders or any(place.topic == self._requests for place in unit):
@@ -139,6 +135,7 @@ class Desk(CaseExecution):
         # orders first: what they are to preserve may be what is asked to be erased
         read = [found for record in (*orders, *asked) if (found := await self._read(record))]
         for together in _together(read):
+            self._turns.begin((record.partition, record.offset) for _, record in together)
             await abreast(self._handled, together)
         await self._outcomes_of([record for record in records if record.topic == self._outcomes])
         if orders:  # whom they name stands in their cases' holds; here it goes with the next compaction
@@ -177,6 +174,8 @@ class Desk(CaseExecution):
             await self._request(*item)
         except MessageError as error:
             await self._dead(item[1], error)
+        finally:
+            await self._turns.passed((item[1].partition, item[1].offset))
 
     async def _checked(self, record: Any) -> Request:
         _, table = self._table()
@@ -211,6 +210,7 @@ class Desk(CaseExecution):
             return
         if seen is None:
             self._before.check_request(request, table)
+            await self._linking.check_request(request)
             await self._holds.named(request)
         for own in self._disclosures.parts(request):
             for jti, part in apart(*own, table):
@@ -225,72 +225,10 @@ class Desk(CaseExecution):
                 raise
             await self._waiting.put(case, self._book.request_of(case), error)
 
-    async def _asked(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> None:
-        """One case: opened, and carried out as far as code may."""
-        case = self._book.get(self._book.case_of(request.iss, jti))
-        if case is None:
-            case = await self._opened(jti, request, record, table, version)
-        half = case.state not in {"waiting", "refused"} and not case.decided  # the keeper may have been done first
-        if half or case.considered:
-            await self._waiting.carried(Granted(case, request, table, version))
-
-    async def _opened(self, jti: str, request: Request, record: Any, table: TenantPolicy, version: str) -> Case:
-        held = await self._holds.named(request)
-        now, kind, appended_at = self._o.clock.now(), request.type, from_ms(record.timestamp)
-        people = people_in(request)
-        event = opening(
-            kind,
-            role_of(request.iss, table),
-            verified=request.identity == "verified",
-            braked=braked(self._book, kind, table, now, request.iss, people) and not absolute(request, table),
-            review=reviewed(request, table),
-        )
-        state, waits_for = after(None, None, event)
-        case = Case(
-            case=self._book.case_of(request.iss, jti),
-            tenant=self._o.tenant,
-            type=kind,
-            state=state or "waiting",
-            waits_for=waits_for,
-            ticket=request.ticket,
-            received_at=min(request.received_at, appended_at),  # a sender's clock puts no date off
-            due="",
-            law_due=None,
-            jti=jti,
-            place=(record.partition, record.offset),
-            appended_at=appended_at,
-            cut_off=max(now, appended_at) if state == "enforcing" else None,
-            opened_at=now,
-            asked_by=request.iss,
-            people=people if people > 1 and self._owners.forms >= COUNTED else msgspec.UNSET,
-            ranged=request.range is not None,
-            consent=consent_of(request),
-            hold=held[0],
-            secret=held[1],
-            officer=waits_for == "officer",
-        )
-        case = dated(case, table)
-        gone = state == "enforcing" and kind == "erase" and request.range is None  # nobody is left who could ask
-        if kind in OWN and not gone:
-            case = await self._owners.opened(case, request)
-        if state == "waiting":
-            case = await self._book.sealed(case, request)
-        with self._book.begun(case):
-            case, told = self._received(case, request, table)
-            case = await self.stage(case, "accepted", version, told)
-        self._steps.reached("erase.case")
-        return case
-
-    def _received(self, case: Case, request: Request, table: TenantPolicy) -> tuple[Case, list[Output]]:
-        """Whoever complains is told that it has come (DPA 2018 s.164A)."""
-        if request.type != "complain" or self._notices.forms < AWAITED:
-            return case, []
-        return self._notices.of(case, table, request, Occasion("received", case.appended_at))
-
     # --- answers ----------------------------------------------------------------------------------------------------
 
     async def _outcomes_of(self, records: Sequence[Any]) -> None:
-        """What workers did: each case is written once for all that a unit tells of it, with the receipts of its new stages."""
+        """What workers did: each case is written once for all a unit tells of it, with its new stages' receipts."""
         now, (version, table) = self._o.clock.now(), self._table()
         changed: dict[str, Case] = {}
         receipts: list[Output] = []
@@ -330,7 +268,7 @@ class Desk(CaseExecution):
 
 
 def _together(read: Sequence[tuple[Request, Any]]) -> list[list[tuple[Request, Any]]]:
-    """What may run abreast: total erasures, which any order ends alike; the rest one by one, and in its place among them."""
+    """What may run abreast: total erasures, which any order ends alike; the rest one by one, in its place."""
     found: list[list[tuple[Request, Any]]] = []
     for total, some in groupby(read, lambda item: item[0].type == "erase" and item[0].range is None):
         items = list(some)

@@ -1,9 +1,9 @@
 """
 What the standing rules about a person make of a leg that arrives.
 
-Rules: 1. Whose rules cannot be read, because their key is missing or cannot be used, has their legs indexed as they are, and judged once
-          it can; nobody else's legs wait.  2. That they are still to be judged is in the index, so that no crash forgets it.
-       3. What lies under a person's key and is no leg is indexed as well: an erasure removes it, or no certificate could be given.
+Rules: 1. Where rules cannot be read (key missing, unusable) legs are indexed as they are, and judged once
+          they can; nobody else's legs wait.  2. That they await judgement is in the index: no crash forgets it.
+       3. What lies under a person's key and is no leg is indexed: an erasure removes it, or no certificate is given.
 Source: docs/adr/0003-decisions-stand.md.
 """
 
@@ -45,9 +45,9 @@ _AHEAD: Final = timedelta(days=31)
 _FIRST: Final = date(2000, 1, 1)
 
 
-def facts_of(record: Any, topic: str) -> LegFacts:
+def facts_of(record: Any, topic: str) -> tuple[LegFacts, bool]:
     """
-    What decides when a leg falls due, from its header.
+    What decides when a leg falls due, from its header; and whether it is one revision of several.
 
     Raises:
         RecordError: Not a leg that our protectors write here, or of a day that no event can have.
@@ -63,7 +63,7 @@ def facts_of(record: Any, topic: str) -> LegFacts:
         raise RecordError("bad_leg") from None
     if not _FIRST <= day <= appended_on(record) + _AHEAD:
         raise RecordError("bad_leg")
-    return LegFacts(day, header.pur, header.pol, record.offset)
+    return LegFacts(day, header.pur, header.pol, record.offset), header.rev is True
 
 
 def appended_on(record: Any) -> date:
@@ -72,7 +72,7 @@ def appended_on(record: Any) -> date:
 
 
 def stray_of(record: Any) -> LegFacts:
-    """What is indexed of a record under a person's key that is no leg: it goes with the person, or with the longest period from now."""
+    """The index row of a record under a person's key that is no leg: it goes with the person or the longest period."""
     day = appended_on(record)
     return LegFacts(day, EVERY_PURPOSE, day.isoformat(), record.offset)
 
@@ -104,7 +104,7 @@ class Arrivals:
         return known
 
     async def flags(self, shard: Shard, pseudonym: str) -> Standing:
-        """What a person's entry must say: every decision counts from the moment it was made, done or not. Raises as `standing`."""
+        """What a person's entry must say: every decision counts once it was made, done or not. Raises as `standing`."""
         return await self._folded(shard, pseudonym, shard.ruled.get(pseudonym, {}).values())
 
     async def _folded(self, shard: Shard, pseudonym: str, decisions: Iterable[Decision]) -> Standing:
@@ -145,8 +145,9 @@ class Arrivals:
         if standing.removes(facts.day) or (facts.mask and not mask):
             return None, [tombstone(self._t.legs, key, self._t.settings.partitions)]
         outputs: list[Output] = []
-        if token in standing.corrections:
-            output = await self.correction(key, value, standing.corrections[token])
+        corrected_facts = standing.correction_of(token) if facts.mask else None
+        if corrected_facts is not None:
+            output = await self.correction(key, value, corrected_facts)
             outputs += [output] if output else []
         return msgspec.structs.replace(facts, mask=mask), outputs
 

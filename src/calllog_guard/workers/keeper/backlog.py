@@ -1,8 +1,8 @@
 """
 The decisions of a partition that have reached their barrier, carried out turn by turn.
 
-Rules: 1. One person's are carried out in their order, others abreast.  2. What waits for one person's entry, for one hold's, or for
-          an upgrade is tried again by itself, with growing pauses, and told; everybody else's goes on.  3. What has waited in vain for
+Rules: 1. One person's are carried out in order, others abreast.  2. What waits for a person's entry, a hold's, or
+          an upgrade is retried by itself, with growing pauses, and told; all others go on.  3. What waited in vain for
           DEAD_KEEP_DAYS has failed, and an officer must look: only total erasures wait for ever.
 Source: docs/explanation/design.md, docs/adr/0011-one-persons-matter.md.
 """
@@ -81,7 +81,7 @@ class Backlog:
         shard.finished(key.decode())
 
     async def _forget(self, shard: Shard) -> None:
-        """Removed rows leave the files; rewriting these costs what the whole index costs, so it rests for as long as it took."""
+        """Removed rows leave the files; rewriting them costs as much as the index, so it rests as long as it took."""
         now = asyncio.get_running_loop().time
         began = now()
         if shard.unforgotten and began >= shard.forget_from:
@@ -130,7 +130,7 @@ class Backlog:
         return not work.decision.total and tried and age > timedelta(days=self._t.settings.dead_keep_days)
 
     async def _look_again(self, shard: Shard, missing: Sequence[bytes]) -> None:
-        """A leg that was not there, and of which nothing was read up to the end that the log had then, is there no more."""
+        """A leg that was not there, and of which nothing was read up to the log's end then, is there no more."""
         ends = await self._t.log.ends(self._t.legs, [shard.partition])
         reached = await self._t.reached(self._t.legs, shard.partition)
         for key in missing:

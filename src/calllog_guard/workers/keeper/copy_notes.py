@@ -1,5 +1,5 @@
 """
-Notes of copies that law keeps and of which nothing is noted: an earlier release made them, or a restored keystore has forgotten them.
+Notes of copies that law keeps without a note: an earlier release made them, or a restored keystore forgot them.
 
 Rule: a partition is looked through once in each run of the keystore, a portion at a time.
 Source: docs/adr/0009-restore-guard.md; `core/crypto/law_copy.py`.

@@ -1,8 +1,8 @@
 """
 One decision whose barrier is read, how far it is carried out, and for how long it may hold up everything else.
 
-Rules: 1. A decision about hundreds of thousands of legs is carried out in portions, one turn after another: units, and other people's
-          decisions, come in between.  2. What is known of its progress is kept in memory alone: after a crash it begins anew, and every
+Rules: 1. A decision about hundreds of thousands of legs is done in portions, turn by turn: units, and other people's
+          decisions, come in between.  2. Its progress is kept in memory alone: after a crash it begins anew, and each
           effect may be repeated.
 """
 
@@ -43,8 +43,8 @@ class DecisionProgress:
         at: Up to which record key its person's legs were looked at.
         count: How many legs it has found, removed, copied or given so far.
         kept: On which legal bases some of them were copied.
-        traced: Whether it is told where the legs had gone; `records` are their offsets until then, each with the day of its call,
-            `purposes` with the mask that it was sealed with, where that is known, `tries` how often it was looked in vain,
+        traced: Whether it is told where the legs went; `records`: their offsets until then, each with its call's day,
+            `purposes` with the mask that it was sealed with, where that is known, `tries` how often a look was vain,
             `readers` whom it was told, `waits_from` since when it waits for the desk's flag (loop's clock).
         scope: Of an export: what it is about, and which parts are written.
 

@@ -1,10 +1,10 @@
 """
 Copies of legs under holds: made before anything may erase them, found again, and removed when their hold is over.
 
-Steps (numbered for the crash tests): 1 copies written, 2 read again; of a purpose's month that is over: 3 secret destroyed,
+Steps (for the crash tests): 1 copies written, 2 read again; of a purpose's month that is over: 3 secret destroyed,
 4 copies tombstoned.
-Rules: 1. A hold's entry is read again once its copies are acknowledged: if its secret is another by then, they are made anew.
-       2. Copies go when their hold was released, or when the purpose that keeps them has lapsed; never because an entry is missing.
+Rules: 1. A hold's entry is read again once its copies are acknowledged: with another secret they are made anew.
+       2. Copies go when their hold was released, or when their purpose has lapsed; never because an entry is missing.
        3. The secret of a purpose's month goes with the last copy, and before it.
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md.
 """
@@ -68,7 +68,7 @@ class Survived(NamedTuple):
 
 
 def opened_of(pseudonym: Pseudonym, keys: Keys) -> KeyBytes:
-    """The key bytes in a key entry, whoever it belongs to: a person who is fenced has theirs until the copies are made."""
+    """The key bytes in a key entry, whoever it belongs to: a fenced person has theirs until the copies are made."""
     place = int.from_bytes(id_bytes(pseudonym)[:4], "big")
     links: dict[Month, Any] = {keys.floor: keys.floor_link, keys.current: keys.current_link}
     return KeyBytes(pseudonym, keys.generation, keys.identity.token_key(), place, links, {})
@@ -207,11 +207,12 @@ class Copies:
     def _copy(
         self, shard: Shard, opened: KeyBytes, value: bytes, under: Under, made: dict[bytes, LegFacts]
     ) -> list[Output]:
-        """One copy; nothing where it is no leg, or its month is gone already: it opens no more, for nobody."""
+        """One copy; nothing where it is no leg, stands for one removed, or its month is gone (it opens no more)."""
         try:
-            header = parse_header(value)
-            plaintext = open_leg(value, opened.data_key(month_from(header.mon)))
-            plaintext, form = renewed(plaintext, header.v, self._t.ring.calls)
+            if not (header := parse_header(value)).pur:
+                return []
+            key, calls = opened.data_key(month_from(header.mon)), self._t.ring.calls
+            plaintext, form = renewed(open_leg(value, key), header.v, calls)
         except RecordError as error:
             self._t.count(Counters.unreadable[error.reason], 1)
             return []
@@ -232,7 +233,7 @@ class Copies:
         return [Output(self._topic, shard.partition, name, sealed)]
 
     async def arriving(self, shard: Shard, holds: Iterable[str], value: bytes) -> None:
-        """Copy a leg that has just arrived under the holds that cover it; acknowledged before anything is done with it."""
+        """Copy a newly arrived leg under the holds that cover it; acknowledged before anything is done with it."""
         pseudonym = Pseudonym(parse_header(value).kid)
         keys = await self._t.ring.keys_of(pseudonym)
         entries = await self._t.safe.read(map(HoldId, holds))
@@ -254,7 +255,7 @@ class Copies:
         shard.held.commit(Position(shard.copies, 0, self._t.known_as(self._topic), now, INDEX_FORM))
 
     async def catch_up(self, shard: Shard, but: HoldId | None = None) -> bool:
-        """Take in what was copied since, by whomever; whether that was all. Copies of a released hold, `but` one, go on sight."""
+        """Take in what was copied since, by anybody; whether all of it. A released hold's, `but` one, go on sight."""
         seen, after, all_of_it = await self._read_on(shard)
         entries, _ = await self._t.safe.readable(seen - {but})
         for name, entry in entries.items():
@@ -290,7 +291,7 @@ class Copies:
     async def about(
         self, shard: Shard, hold: HoldId, after: bytes, lookup: Lookup
     ) -> tuple[list[tuple[LegFacts, bytes]], bytes | None]:
-        """A portion of a hold's copies behind `after`: those that are about a person, and where to go on (None: at the end)."""
+        """A portion of a hold's copies behind `after`: those about a person, and where to go on (None: the end)."""
         rows = shard.held.legs_after(hold, after, _AT_ONCE)
         legs = await self.opened(shard, hold, rows)
         homes = await self._homes.of_stored([leg.subject for leg in legs.values()])
@@ -331,7 +332,8 @@ class Copies:
         for key, value in values.items():
             header, plaintext = parse_held(value), open_leg(value, secret.copy_key())
             before, form = renewed(plaintext, header.v, calls)
-            if read_leg(before).call != call:
+            leg = read_leg(before)
+            if leg.call != call or leg.session != amend.session:
                 continue
             count += 1
             after = corrected(before, role=amend.role, joined_at=amend.joined_at, left_at=amend.left_at)
@@ -342,7 +344,8 @@ class Copies:
         await self._t.writer.write(outputs)
         return count
 
-    async def _remove(self, shard: Shard, copies: Collection[bytes]) -> None:
+    async def remove(self, shard: Shard, copies: Collection[bytes]) -> None:
+        """Remove copies from a partition."""
         await self._t.writer.write([Output(self._topic, shard.partition, copy, None) for copy in copies])
         for copy in copies:
             shard.held.remove(copy)
@@ -351,18 +354,18 @@ class Copies:
             await asyncio.to_thread(shard.held.forget)
 
     async def release(self, shard: Shard, hold: HoldId) -> int | None:
-        """Remove some of a hold's copies from a partition, once all there are were read; how many. None: read on and ask again."""
+        """Remove some of a hold's copies from a partition, once all are read; how many. None: read on, ask again."""
         if not await self.catch_up(shard, but=hold):
             return None
         return await self._remove_some(shard, hold)
 
     async def _remove_some(self, shard: Shard, hold: HoldId) -> int:
         copies = [key for _, key in shard.held.legs_after(hold, b"", PORTION)]
-        await self._remove(shard, copies)
+        await self.remove(shard, copies)
         return len(copies)
 
     async def sweep(self, shard: Shard, brake: SweepBrake) -> bool:
-        """Remove the copies whose purpose has lapsed, the month's secret with the last of them; whether there is more."""
+        """Remove the copies of a lapsed purpose, the month's secret with the last of them; whether there is more."""
         if not await self.catch_up(shard):
             return True
         most = self._t.settings.sweep_records
@@ -387,7 +390,7 @@ class Copies:
             if copies == {key for _, key in shard.held.legs_after(name, b"", len(copies) + 1)}:
                 await self._t.safe.forget(name)
                 self._steps.reached("hold.forgotten")
-        await self._remove(shard, due)
+        await self.remove(shard, due)
         self._steps.reached("hold.swept")
         return len(due) >= most
 

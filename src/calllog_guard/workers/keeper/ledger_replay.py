@@ -1,13 +1,14 @@
 """
 The end of the restore guard: the ledger applied again to a keystore that may have forgotten some of it.
 
-Rules: 1. Whoever was erased since the backup is erased again before anybody opens anything.  2. Flags are told whole, from all
-          decisions about a person, so that nothing is taken back that was decided later.  3. Only what a desk sealed counts.
-       4. Who was first seen after the backup and has restricted or objected is minted restricted: what they said is lost with
-          their key, and until they are asked again nothing of theirs is opened. (A consent that is lost was none: that is safe.)
-       5. By an entry that cannot be used nothing is opened either: it is passed over and counted, and the guard ends without it. Whose
+Rules: 1. People erased since the backup are erased again before anything is opened.  2. Flags are told whole, from all
+          decisions about a person, so nothing decided later is taken back.  3. Only what a desk sealed counts.
+       4. Who was new after the backup and restricted or objected is minted restricted: what they said is lost with
+          their key, and nothing of theirs is opened until they are asked. (A consent that is lost was none: safe.)
+       5. An unusable entry opens nothing either: it is passed over and counted, and the guard ends without it. Whose
           rules cannot be read because their key is such is restricted.
-Source: docs/adr/0009-restore-guard.md.
+       6. Who is one person is written anew from all that opens, in its order: an end is not undone, nor a link lost.
+Source: docs/adr/0009-restore-guard.md, docs/adr/0019-several-identifiers.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from msgspec import UNSET
 
 from calllog_guard.core.codec import BEAT, Beat, decode, encode, to_ms
 from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.same_person import SAMENESSES, groups_after
 from calllog_guard.core.crypto.subject_secrets import floor_month, month_of
 from calllog_guard.core.decisions.decision import Decision, Entry
 from calllog_guard.core.decisions.hold import RELEASES
@@ -27,6 +29,7 @@ from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import HoldId, Lookup, Pseudonym
 from calllog_guard.core.records import Output
+from calllog_guard.core.requests.types import LINKS
 from calllog_guard.core.stream.proofs import KEEP
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import EntryUnreadableError, MessageError
@@ -35,10 +38,14 @@ from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
 from calllog_guard.workers.keeper.partition import Shard
+from calllog_guard.workers.keys.people.homes import Homes
+from calllog_guard.workers.keys.people.links import PersonLinks
 from calllog_guard.workers.keys.people.view import pointer
 
 log: Final = structlog.get_logger()
 Read = Callable[[Shard, Any], tuple[Decision, Entry | None]]
+_LINK_MARKS: Final = tuple(f'"type":"{kind}"'.encode() for kind in sorted(LINKS))
+"""By which the few decisions about who is one person are found among all."""
 
 
 class Replayer:
@@ -48,10 +55,11 @@ class Replayer:
         self._t, self._enforcer, self._preserver, self._read = tools, enforcer, preserver, read
         self._ring, self._writer, self._clock, self._count = tools.ring, tools.writer, tools.clock, tools.count
         self._decisions = tools.settings.topic(Topic.DECISIONS)
+        self._links = PersonLinks(tools.ring, Homes(tools.ring, writes=False))
 
     async def replay(self, shards: Mapping[int, Shard]) -> None:
         """
-        After a restart, restore or failover of the keystore: apply the ledger again, as far as it may have forgotten it.
+        After a restart, restore or failover of the keystore: apply the ledger again, as far as it may be forgotten.
 
         Whoever was erased since the backup is erased again before anybody opens anything.
         """
@@ -70,6 +78,7 @@ class Replayer:
                 if not is_result(record.key):
                     await self._again(shard, record, flagged)
                     again += 1
+            await self._linked(shard, records)
             bereft = await self._flags(shard, flagged)
             lost = await self._lost(shard)
             beat = Beat(counter=await self._ring.guard.raise_floor(), at=self._clock.now())
@@ -84,7 +93,7 @@ class Replayer:
             self._count(Counters.guard_keys_lost, lost)
 
     async def _unmark(self, shard: Shard, records: Sequence[Any]) -> None:
-        """A restored key entry may bear the mark of a hold whose copies were made since: it would keep the key for ever."""
+        """A restored key entry may bear the mark of a hold that was copied since: it would keep the key for ever."""
         for record in records:
             name = (record.key or b"").decode("ascii", "replace")
             if name in shard.done and record.value is not None:
@@ -92,6 +101,23 @@ class Replayer:
                     decision, _ = self._read(shard, record)
                     if decision.type == "hold":
                         await self._preserver.unmark(decision)
+
+    async def _linked(self, shard: Shard, records: Sequence[Any]) -> None:
+        """Who is one person; those minted after the backup are nobody's by now, until it is said again."""
+        found: list[tuple[Decision, Entry]] = []
+        for record in records:
+            if record.value is None or not any(mark in record.value for mark in _LINK_MARKS):
+                continue
+            with suppress(MessageError):  # not written by a desk
+                decision, entry = self._read(shard, record)
+                found += [(decision, entry)] if entry is not None and decision.type in LINKS else []
+        said = [decode(SAMENESSES, entry.task) for _, entry in sorted(found, key=lambda each: each[0].turn)]
+        lost = 0
+        for group in groups_after(said):
+            with self._passing():
+                lost += await self._links.write([group], under_guard=True)
+        if lost:
+            log.error("people are not known any more who were one with others: say it again by same_as", people=lost)
 
     @contextmanager
     def _passing(self) -> Iterator[None]:
@@ -121,7 +147,7 @@ class Replayer:
             await self._ring.destroy(Pseudonym(decision.pseudonym))
 
     async def _flags(self, shard: Shard, flagged: dict[str, Entry]) -> dict[str, Entry]:
-        """The flags of whom the keystore may have forgotten a restriction, an objection, a withdrawal or a consent; who is not there."""
+        """Flags of a restriction, objection, withdrawal or consent that the keystore may have lost; who is absent."""
         absent: dict[str, Entry] = {}
         for pseudonym, entry in flagged.items():
             standing = await self._standing(shard, pseudonym)
@@ -158,7 +184,7 @@ class Replayer:
             return None
 
     async def _restricted(self, shard: Shard, absent: Mapping[str, Entry]) -> None:
-        """Mint whoever of them the keystore has lost, restricted, where what was decided bound us not to use their records."""
+        """Mint those of them the keystore lost, restricted, where what was decided bars the use of their records."""
         cases: list[str] = []
         for pseudonym, entry in absent.items():
             binding = _binding(list(shard.ruled[pseudonym].values()))

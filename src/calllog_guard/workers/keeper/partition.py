@@ -1,9 +1,9 @@
 """
 One partition as the keeper holds it: its index, and what was decided about whom in it.
 
-Rules: 1. Who is erased is known before the first leg is handled.  2. A decision that still waits for its barrier is not yet
+Rules: 1. Erased people are known before any leg is handled.  2. A decision that still waits for its barrier is not yet
           a standing rule: until then its legs are indexed, so that they are counted and removed together.
-       3. The order of the ledger is the order of the rules, but for what a paused desk wrote late: that comes before its successor's.
+       3. The ledger's order is the order of the rules, but what a paused desk wrote late precedes its successor's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,14 +13,14 @@ from typing import Any, Final
 from calllog_guard.core.decisions.decision import Decision
 from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import Token
-from calllog_guard.core.requests.types import EXPORTS, RESTRICTIONS, TAKE_AWAY, kinds
+from calllog_guard.core.requests.types import EXPORTS, LINKS, RESTRICTIONS, TAKE_AWAY, kinds
 from calllog_guard.ports.state import Index, Pending
 from calllog_guard.workers.runtime.backoff import Pauses
 
 AT_ONCE: Final = kinds(lambda row: row.rule and not row.removes)
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
-TASKS: Final = EXPORTS | {"search"}
-"""Decisions that are done once and leave no rule."""
+TASKS: Final = EXPORTS | LINKS | {"search"}
+"""Decisions that are done once and leave no rule about anybody's records."""
 
 
 @dataclass(slots=True)
@@ -60,15 +60,17 @@ class Shard:
         recorded: By ledger key, the legs that a decision was about to remove when it was tried last.
         progress: By ledger key, how far decisions are that take more than one turn.
         pauses: The decisions that wait for something of one person's, by ledger key.
-        working: People from whom decisions are taking legs away, with the record keys that have come meanwhile, for each.
+        working: People from whom decisions are taking legs away, with the record keys that came meanwhile, for each.
+        revised: Legs of which there may be several revisions, by the beginning of their record keys: the newest stays.
+        revises: Whether any leg of the partition came as a revision.
         unjudged: People whose legs arrived when the rules about them could not be read.
         unsure: Who may not be swept for now, because their entries cannot be used.
         pending: Decisions that wait for their barrier, by ledger key, in the order of the ledger.
         ruled: By pseudonym, its other decisions in the order of the ledger, by ledger key.
-        known_from: The end of the legs when the partition was assigned: from there on the index knows all that was there.
-        unforgotten: Whether the index' files still hold rows that were removed; `forget_from` is when that may be mended (loop's clock).
+        known_from: The end of the legs when the partition was assigned: from there on the index knows all.
+        unforgotten: Whether the index' files hold removed rows; `forget_from`: when to mend that (loop's clock).
         disclosed: By pseudonym, the cases in which their records were asked for, for an authority.
-        since: By ledger key, when a decision was taken in (loop's clock): whoever opened something before is on record by then.
+        since: By ledger key, when a decision was taken in (loop's clock): earlier openings are on record by then.
         restricted: Who may not be swept, with the cases that say so.
         missing: Legs that were not where the index says, with that offset and the log's end as it was then.
 
@@ -86,6 +88,8 @@ class Shard:
     progress: dict[bytes, Any] = field(default_factory=dict)
     pauses: Pauses[bytes] = field(default_factory=Pauses)
     working: dict[str, dict[bytes, set[bytes]]] = field(default_factory=dict)
+    revised: Pauses[bytes] = field(default_factory=Pauses)
+    revises: bool = False
     unjudged: Pauses[str] = field(default_factory=Pauses)
     unsure: set[str] = field(default_factory=set)
     pending: dict[bytes, Pending] = field(default_factory=dict)
@@ -130,7 +134,7 @@ class Shard:
                 self._restrict(person)
 
     def _restrict(self, person: str) -> None:
-        """By whose cases a person is restricted: a `lift` ends its own case's restriction, or all of them; see `core/decisions/standing_rules.py`."""
+        """By which cases a person is restricted: a `lift` ends its own, or all (`core/decisions/standing_rules.py`)."""
         left: set[str] = set()
         ruled = list(self.ruled[person].values())
         own = {each.case for each in ruled if each.type == "restrict"}
@@ -157,7 +161,7 @@ class Shard:
         return self.erased.get(pseudonym) == set()
 
     def took_purposes(self, pseudonym: str) -> bool:
-        """Whether purposes may have been taken away from a person's legs, so that the index has not the masks of their headers."""
+        """Whether purposes may have been taken away from a person's legs, so the index has not their headers' masks."""
         return any(each.type in TAKE_AWAY for each in self.ruled.get(pseudonym, {}).values())
 
     def standing_rules(self, pseudonym: str) -> Iterable[Decision]:

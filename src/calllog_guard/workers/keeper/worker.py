@@ -1,5 +1,5 @@
 """
-The keeper: keeps the index of its partitions, enforces decisions in order (`workers/keeper/enforcement/enforcer.py`), sweeps (`workers/keeper/expiry/sweeper.py`).
+The keeper: indexes its partitions, enforces decisions (`enforcement/enforcer.py`), sweeps (`expiry/sweeper.py`).
 
 Rules: 1. Once its erasure is done, an erased pseudonym is tombstoned on sight; until then its legs are indexed, so that
           they are counted and tombstoned together at the barrier.
@@ -19,7 +19,7 @@ from calllog_guard.core.decisions.decision import Decision, Entry, decision_in, 
 from calllog_guard.core.decisions.outcome import DONE, is_result, legs_part
 from calllog_guard.core.identifiers import Pseudonym, Token, partition_of, split_key
 from calllog_guard.core.records import Output, tombstone
-from calllog_guard.core.requests.types import EXPORTS
+from calllog_guard.core.requests.types import EXPORTS, LINKS
 from calllog_guard.core.stream.anchor import ANCHOR
 from calllog_guard.core.stream.arrival import content
 from calllog_guard.core.stream.heartbeats import plain
@@ -28,6 +28,7 @@ from calllog_guard.errors import EntryUnreadableError, EpochUnknownError, Messag
 from calllog_guard.metrics import Counters, Gauges
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.ports.log import TopicPartition
+from calllog_guard.ports.process import Duty
 from calllog_guard.ports.state import Index, LegFacts, Pending
 from calllog_guard.settings import Settings
 from calllog_guard.workers.keeper.arrivals import UNJUDGED, facts_of, stray_of
@@ -42,9 +43,9 @@ from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweeper import Sweeper
 from calllog_guard.workers.keeper.ledger_replay import Replayer
 from calllog_guard.workers.keeper.partition import Shard
+from calllog_guard.workers.keeper.revisions import REVISED, Revisions
 from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import abreast
-from calllog_guard.workers.runtime.periodic import Duty
 
 log: Final = structlog.get_logger()
 
@@ -66,6 +67,7 @@ class Keeper:
 
     def __init__(self, tools: KeeperContext) -> None:
         self._t, self._dead, self._enforcer = tools, tools.dead, Enforcer(tools)
+        self._revisions = Revisions(tools, self._enforcer.arrivals, self._enforcer.copies)
         exporter = Exporter(tools, self._enforcer)
         for kind in EXPORTS:
             self._enforcer.register(kind, exporter.export)
@@ -73,6 +75,8 @@ class Keeper:
         self._enforcer.register("hold", self._preserver.hold)
         self._enforcer.register("release", self._preserver.release)
         self._enforcer.register("search", Finder(tools, self._enforcer).search)
+        for kind in LINKS:
+            self._enforcer.register(kind, self._enforcer.noted)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings
         self._clock, self._count = tools.clock, tools.count
         self._legs, self._decisions = tools.legs, tools.settings.topic(Topic.DECISIONS)
@@ -83,7 +87,7 @@ class Keeper:
         self._replayer = Replayer(tools, self._enforcer, self._preserver, self._read)
         self._statistician = Statistician(tools)
         self._removals = Removals(tools)
-        self._accesses = Duty("accesses", tools.settings.watch_s, self._enforcer.readership.follow)
+        self.duties = (Duty("accesses", tools.settings.watch_s, self._enforcer.readership.follow),)
         self._sweeper = Sweeper(tools, self._enforcer.copies, (self._statistician, self._removals))
 
     # --- assignment -------------------------------------------------------------------------------------------------
@@ -132,10 +136,13 @@ class Keeper:
         ):
             places = (partition, index, position.legs, position.decisions, held, copies)
             noted = index.pending()
-            pending = {key: each for key, each in noted.items() if not key.startswith(UNJUDGED)}
+            pending = {key: each for key, each in noted.items() if not key.startswith((UNJUDGED, REVISED))}
             shard = Shard(*places, pending=pending, unforgotten=True)
             for key in noted.keys() - pending.keys():
-                shard.unjudged.failed(key.removeprefix(UNJUDGED).decode())
+                if key.startswith(UNJUDGED):
+                    shard.unjudged.failed(key.removeprefix(UNJUDGED).decode())
+                else:
+                    Revisions.remember(shard, key)
             return shard
         index.destroy()
         return Shard(partition, self._t.open_index(path), legs[0], decisions[0], held, copies)
@@ -246,9 +253,10 @@ class Keeper:
                 shard.decisions = records[-1].offset + 1
         for partition in {place.partition for place in unit}:
             self._t.commit(self._shards[partition])
+            await self._revisions.settle(self._shards[partition])
 
     def _misplaced(self, records: Sequence[Any]) -> list[Output]:
-        """What lies in a partition that its topic was not created with is nobody's: a dead letter, and gone from there."""
+        """What lies in a partition its topic was not created with is nobody's: a dead letter, removed there."""
         outputs: list[Output] = []
         for record in records:
             if record.key == BEAT or record.value is None:
@@ -304,11 +312,14 @@ class Keeper:
         if shard.gone(pseudonym):
             return self._on_sight(shard, key)
         try:
-            facts: LegFacts | None = facts_of(record, self._legs)
+            facts, revised = facts_of(record, self._legs)
         except MessageError as error:
             shard.index.put(key, stray_of(record))
             return [self._letter(record, error)]
-        return await self._judged(shard, record, pseudonym, facts)
+        is_kept = facts.mask or revised  # else no purpose covers it, and it stands for no leg that was removed
+        if is_kept and (revised or shard.revises):
+            self._revisions.note(shard, key, revised=revised)
+        return await self._judged(shard, record, pseudonym, facts if is_kept else None)
 
     async def _judged(self, shard: Shard, record: Any, pseudonym: str, facts: LegFacts | None) -> list[Output]:
         outputs: list[Output] = []
@@ -320,6 +331,7 @@ class Keeper:
                 outputs = [self._letter(record, error)]
         if facts is None:
             return [*outputs, *self._on_sight(shard, record.key)]
+        self._revisions.replaced(shard.index.facts(record.key), facts)
         shard.index.put(record.key, facts)
         shard.came(pseudonym, record.key)
         return outputs
@@ -374,8 +386,8 @@ class Keeper:
         shards = list(self._shards.values())
         for shard in shards:
             await self._enforcer.arrivals.again(shard)
+            await self._revisions.settle(shard)
         await abreast(self._backlog.finish, shards)
         self._t.level(Gauges.decisions_waiting, sum(len(shard.pauses) for shard in shards))
         self._t.level(Gauges.people_unjudged, sum(len(shard.unjudged) for shard in shards))
         await self._sweeper.sweep(self._shards)
-        self._accesses.poll()

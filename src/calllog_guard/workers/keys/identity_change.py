@@ -1,14 +1,14 @@
 """
-Carries the stored people over to other rules of identity: whoever was known under a key by the former rules is found by the present ones.
+Carries the stored people over to other rules of identity: whom the former rules knew the present ones find.
 
-What a key was made of stands in legs alone, so one leg of each person is opened. May be killed and started again at any point: every
-step finds what is done.
-Steps (numbered for the crash tests): 1 decisions written, 2 two people joined, or a key led to where somebody is; 3 keystore marked.
-Rules: 1. The desk decides nothing until the keystore is marked: nobody is told that somebody is not there who was not yet found.
-       2. Two people who are one from now on stay two in the log; what is stricter of what was decided about one holds for both: what
+What a key was made of stands in legs alone, so a leg of each person is opened. May be killed and restarted anywhere:
+every step finds what is done.
+Steps (for the crash tests): 1 decisions written, 2 two people joined, or a key led to somebody; 3 keystore marked.
+Rules: 1. The desk decides nothing until the keystore is marked: nobody not yet found is told absent.
+       2. Two people who are one now stay two in the log; the stricter decision about one holds for both: what
           one had erased is removed from the other, too, as are purposes that one has objected to or withdrawn.
        3. Whose identifiers the present rules refuse stay where they are, and are found by the former rules.
-       4. Of whom copies alone are left that a hold or law keeps is carried over, too: they may be told of, and asked for.
+       4. People of whom a hold or law keeps copies alone are carried over, too: these may be told of, and asked for.
        5. The mark is set upon a keystore that was the same all along.
 Source: docs/adr/0012-identity-is-fixed.md.
 """
@@ -108,7 +108,7 @@ class _Rule:
 
 
 def owed(person: Person, other: Person) -> list[_Rule]:
-    """What was decided about somebody who is the same human, and not yet about this person; nothing is owed to who is gone."""
+    """What was decided about the same human elsewhere, and not yet about this person; nothing is owed to the gone."""
     found: list[_Rule] = []
     if person.pseudonym is None:
         return found

@@ -1,9 +1,9 @@
 """
 What is kept in memory for a bounded time: a bounded number of things, each dropped when its time is over.
 
-Rules: 1. Nothing is given out, or kept, past its time: a thread drops it, whether or not anybody asks, and whatever the loop does.
+Rules: 1. Nothing is given out or kept past its time: a thread drops it, asked or not, whatever the loop does.
        2. When it is full the oldest goes, never everything.  3. What must go sooner is dropped by name (the fence).
-The thread is one per process, and wakes once a second: a plain `for` over a reader turns no event loop between its lines.
+One thread per process wakes once a second: a plain `for` over a reader turns no event loop between its lines.
 """
 
 import threading

@@ -1,10 +1,10 @@
 """
-The restore guard: a keystore that was restarted, restored or failed over opens nothing until the ledger is replayed against it.
+The restore guard: a keystore restarted, restored or failed over opens nothing until the ledger is replayed on it.
 
-Rules: 1. The guard's keys are read in the same MGET as the persons of every unit.  2. A mark per partition names the run of the
+Rules: 1. The guard's keys are read in the MGET of each unit's persons.  2. A mark per partition names the run of the
           keystore against which its ledger was replayed.  3. The counter only rises: a lower one is an older content.
-       4. A counter that leaps says nothing, and is an alarm.  5. It names the tenant's profile: whoever has an older one looks for
-          it before anything else, so that every worker follows an upgrade in its next unit, and notices an older profile.
+       4. A leap of the counter says nothing, and alarms.  5. It names the tenant's profile: an older holder looks for
+          it before anything else, so every worker follows an upgrade in its next unit, and notices an older profile.
 Source: docs/adr/0009-restore-guard.md; vectors in `tests/vectors/stored_v1.json` and `stored_v2.json`.
 """
 
@@ -165,7 +165,7 @@ class RestoreGuard:
         return self._vault.proofs(self._tenant)
 
     async def vouched(self, role: str, outputs: Sequence[Output]) -> list[Output]:
-        """Records as a role writes them; without a pause once its key is known, so that nothing overtakes what was to be written before."""
+        """Records as a role writes them; without a pause once its key is known, so nothing overtakes earlier ones."""
         if not self._vault.can_vouch(self._tenant, role):
             await asyncio.to_thread(self._vault.signer_seed, self._tenant, role)
         return self._vault.vouched(self._tenant, role, outputs)
@@ -232,9 +232,9 @@ class RestoreGuard:
 
     async def raise_floor(self) -> int:
         """
-        Before a replay ends: whoever is minted from now on gets a generation that nobody had, also of those lost with a restore. The counter.
+        Before a replay ends: who is minted now gets a generation nobody had, not even the lost. The counter.
 
-        The counter is above all that were seen; restores are few, so that equal generations do not tell who was minted when.
+        The counter is above all that were seen; restores are few: equal generations do not tell who was minted when.
         """
         while True:
             seen = self._seen

@@ -1,15 +1,15 @@
 """
-The keystore walk: every entry into the current epoch, ratchets forward, and old epochs destroyed once nothing needs them.
+The keystore walk: every entry into the current epoch, ratchets forward, old epochs destroyed once nothing needs them.
 
 May be stopped and started at any point: each entry is changed by itself, and only if nobody changed it meanwhile.
-Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed only when a full look after the walk finds nothing
-       under it, no open case or decision names it, and it has been superseded for longer than the backup window: from then on
-       a backup of the keystore from its time opens nothing.  3. Who is restricted, or has a hold pending, keeps every month.
-       4. A key that no person's entry names is an orphan only if no decision about it is still to be carried out: between the fence
+Rules: 1. A new epoch is made before it is pointed to.  2. An epoch is destroyed once a full look after it finds none
+       under it, no open case or decision names it, and it was superseded longer ago than the backup window: then
+       a keystore backup from its time opens nothing.  3. Who is restricted, or has a hold pending, keeps every month.
+       4. A key no person's entry names is an orphan only without a decision still to carry out: between the fence
        and the keeper's copies it is what the copies are made with.
-       5. A fence is dropped only when no event that is old enough for it is taken any more and no decision from before it opens.
+       5. A fence is dropped once no event old enough for it is taken any more and no decision from before it opens.
           What leads to people, or tells of people, whom the keystore does not know any more goes with them.
-       6. An entry that cannot be used is passed over, counted, and left as it is; the key of a person whose entry is such stays.  It
+       6. An unusable entry is passed over, counted, and left as it is; the key of its person stays.  It
           keeps no epoch alive for longer than the others do: a few for ever would keep every backup readable.
 Source: docs/explanation/keystore.md.
 """
@@ -41,6 +41,7 @@ from calllog_guard.core.identifiers import EpochName, Lookup, b64
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError
 from calllog_guard.ports.clock import Clock
 from calllog_guard.workers.keys.people.late_events import LateLimit
+from calllog_guard.workers.keys.people.links import drop_void
 from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.people.view import pointer
 
@@ -107,7 +108,7 @@ class Walk:
         told: Callable[[int], None] = lambda _: None,
         letters: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
-        """`unfinished` reads the ledger: about whom something is decided that is not done; `letters` renews the keys of dead letters."""
+        """`unfinished` reads the ledger: about whom a decision is not done; `letters` renews dead letters' keys."""
         tenant, keystore, vault = ring.tenant, ring.keystore, ring.vault
         self._tenant, self._keystore, self._ring, self._vault, self._clock = tenant, keystore, ring, vault, clock
         self._periods, self._told, self._unfinished, self._letters = periods, told, unfinished, letters
@@ -153,7 +154,7 @@ class Walk:
         return pointer(await self._ring.view([]))
 
     async def _each(self) -> AsyncIterator[tuple[str, list[bytes]]]:
-        """Every entry of the tenant, in batches of one kind, so small that each may be compared together with its owner."""
+        """Every entry of the tenant, in batches of one kind, small enough to compare each together with its owner."""
         size = len(self._start)
         async for batch in self._keystore.scan(self._start):
             kinds: dict[bytes, list[bytes]] = {}
@@ -212,9 +213,10 @@ class Walk:
         await self._forgotten(leading, done)
 
     async def _sames(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
-        """Who else somebody is goes with whoever has no entry any more."""
+        """Who else somebody is goes with whoever has no entry any more, or is nobody else any more."""
         start = len(self._start) + len(b"same:")
         await self._forgotten({place: Lookup(place[start:].decode("ascii", "replace")) for place in places}, done)
+        done.fences += await drop_void(self._keystore, self._tenant, places, self._taken)
         await self._plain("same")(places, current, done)
 
     async def _kept(self, places: Sequence[bytes], current: bytes, done: Walked) -> None:
@@ -244,7 +246,7 @@ class Walk:
         return state == GONE and cut_off < self._lapsed_ms and not flags and not objected
 
     def _oldest_fence(self, alive: Sequence[str]) -> int:
-        """Up to which cut-off a fence has nothing left to keep out: neither a late event, nor a decision that still opens."""
+        """Up to which cut-off a fence has nothing left to keep out: no late event, nor a decision that opens."""
         days = self._late_days + self._periods.window_days + _FENCE_MARGIN_DAYS
         oldest = min((began(epoch) for epoch in alive), default=began("1970-W02"))
         return to_ms(min(self._clock.now() - timedelta(days=days), oldest))
@@ -281,7 +283,7 @@ class Walk:
         await self._swap(changes, owned, current, done)
 
     async def _orphans(self, done: Walked) -> None:
-        """Drop the keys that nobody claims; the ledger is read after they were seen, for a decision is written before its fence."""
+        """Drop the keys nobody claims; the ledger is read after that, as decisions are written before fences."""
         places, self._unclaimed = self._unclaimed, []
         if not places:
             return

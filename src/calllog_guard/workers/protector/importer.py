@@ -1,8 +1,8 @@
 """
 The intake of an old log: its events become legs by the protector's own rules, and nobody comes back by it.
 
-Rules: 1. No fence moves: a person who is gone stays gone, whatever the old log says, and who is on the company's own list of
-       people erased so long ago that their fence has lapsed leaves no leg.  2. A leg whose last purpose has lapsed is never
+Rules: 1. No fence moves: a person who is gone stays gone, whatever the old log says; who is on the company's list of
+       people erased so long ago that their fence lapsed leaves no leg.  2. A leg whose last purpose lapsed is never
        stored.  3. The late limit does not bind here: the keys of a new person reach back as far as any purpose.
        4. A batch counts when its outputs are acknowledged; the same batch again writes the same keys.
 Source: docs/how-to/publish-an-event.md, docs/explanation/design.md, docs/how-to/write-the-policy.md.
@@ -20,9 +20,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calllog_guard.core.calls.event import CheckedEvent, Limits, read_event
+from calllog_guard.core.calls.event import CheckedEvent, Limits
 from calllog_guard.core.calls.formats import payload_of
-from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused
+from calllog_guard.core.calls.import_journal import Batch, Events, Legs, Refused, Skipped
+from calllog_guard.core.calls.leg import form_of
+from calllog_guard.core.calls.reading import read_event, refused_alone
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.core.records import Output
@@ -37,6 +39,7 @@ from calllog_guard.workers.runtime.retry import answered
 
 log: Final = structlog.get_logger()
 _ANY_AGE_MS: Final = 100 * 366 * 86_400_000  # events of section 6 begin in 2000
+_BY_POLICY: Final = "parties that the policy skips"
 _ENDS: Final = {
     Counters.legs_written: "stored",
     Counters.legs_removed: "removed",
@@ -52,13 +55,13 @@ class Item:
     One record of an old log.
 
     Args:
-        value: The event's JSON, or why the source has none.
+        value: The event's JSON, or why the source has none, or skips it.
         place: Where it lies, for the manifest.
         record: As Kafka gave it, when it came from a topic: refused ones become dead letters, for the topic may be cut.
 
     """
 
-    value: bytes | MessageError | None
+    value: bytes | MessageError | Skipped | None
     place: Mapping[str, int]
     record: Any = None
 
@@ -80,7 +83,10 @@ class Intake:
         self._clock, self._listed = context.clock, listed
         self._steps = CrashPoints(settings.off)
         self._limits = Limits(
-            ahead_ms=settings.event_ahead_s * 1000, late_ms=_ANY_AGE_MS, max_bytes=settings.event_max_bytes
+            ahead_ms=settings.event_ahead_s * 1000,
+            late_ms=_ANY_AGE_MS,
+            max_bytes=settings.event_max_bytes,
+            skew_ms=round(settings.event_skew_s * 1000),
         )
         self._standing: dict[str, int] = {}
 
@@ -89,7 +95,7 @@ class Intake:
         Take in a batch; returns when all its outputs are acknowledged.
 
         Raises:
-            GuardError: RETRY for longer than RETRY_MAX_S, or HALT; nothing of the batch is counted, and it can be repeated.
+            GuardError: RETRY longer than RETRY_MAX_S, or HALT; nothing of the batch is counted; it can be repeated.
 
         """
         rules, now = self._sealer.rules(), self._clock.now()
@@ -101,15 +107,28 @@ class Intake:
         events: Counter[str] = Counter()
         legs: Counter[str] = Counter()
         ended: Counter[CounterMetric] = Counter()
+        skipped: Counter[str] = Counter()
+        mended: Counter[str] = Counter()
         for item in items:
+            if isinstance(item.value, Skipped):
+                skipped[item.value.why] += 1
+                continue
             before = legs["born_expired"]
             try:
-                checked = self._event(item, rules, to_ms(now))
+                payload, checked = self._event(item, rules, to_ms(now))
             except MessageError as error:
+                events["refused"] += 1
                 refused.append(Refused(**item.place, reason=error.reason, at_pointer=error.pointer))
                 if item.record is not None:
                     letters.append(self._dead.of(item.record, error))
                 continue
+            if checked.skipped:
+                skipped[_BY_POLICY] += checked.skipped
+            mended.update(checked.mended)
+            for wrong, event in refused_alone(payload, checked):
+                refused.append(Refused(**item.place, reason=wrong.reason, at_pointer=wrong.pointer))
+                if item.record is not None:
+                    letters.append(self._dead.of(msgspec.structs.replace(item.record, value=event), wrong))
             appended_ms = to_ms(now) if item.record is None else min(to_ms(now), max(item.record.timestamp, 0))
             kept = self._kept(self._sealer.parts(checked, appended_ms, rules), purposes, now.date(), legs)
             lapsed = legs["born_expired"] > before and not any(part.mask for part in kept)
@@ -124,28 +143,33 @@ class Intake:
         return Batch(
             policy=rules.version,
             positions=dict(positions),
-            events=msgspec.convert({"read": len(items), "refused": len(refused)} | events, Events),
+            events=msgspec.convert({"read": events.total()} | events, Events),
             legs=msgspec.convert(dict(legs), Legs),
             refused=tuple(refused),
+            skipped=skipped,
+            mended=mended,
         )
 
-    def _event(self, item: Item, rules: UnitRules, now_ms: int) -> CheckedEvent:
+    def _event(self, item: Item, rules: UnitRules, now_ms: int) -> tuple[bytes | None, CheckedEvent]:
         if isinstance(item.value, MessageError):
             raise item.value
         headers = () if item.record is None else item.record.headers
+        assert not isinstance(item.value, Skipped)  # noqa: S101 - no such item comes here
         value = item.value if item.record is None else content(item.record)
-        return read_event(
-            payload_of(value, headers),
+        payload = payload_of(value, headers)
+        return payload, read_event(
+            payload,
             tenant=self._tenant,
             identity=rules.identity,
             appended_ms=now_ms,
-            limits=self._limits,
+            limits=msgspec.structs.replace(self._limits, skips=rules.tables.skips),
+            form=form_of(rules.calls),
         )
 
     def _kept(
         self, parts: Sequence[PendingLeg], purposes: tuple[Purpose, ...], today: date, legs: Counter[str]
     ) -> list[PendingLeg]:
-        """The parts without those of listed people and those whose last purpose has lapsed; lapsed purposes taken off."""
+        """The parts without those of listed people and those whose last purpose lapsed; lapsed purposes are off."""
         kept: list[PendingLeg] = []
         for part in parts:
             if part.text is None or not part.mask:

@@ -1,33 +1,34 @@
 """
-Parts of checked calls to sealed legs: persons read afresh, minted where they are new, and nothing settled on an old view.
+Parts of checked calls to sealed legs: persons read afresh, minted where new, and nothing settled on an old view.
 
 The protector and the import of old logs both write through this, so that one rule decides what is stored.
 Steps (numbered for the crash tests): 2 read, 3 minted, 4 sealed, 5 acknowledged, 6 read again.
 Rules: 1. Person entries are read afresh per unit, and again after its outputs are acknowledged.
-       2. If one changed in between, the unit is done again before its offset moves; so it is if the rules by which people are known did.
+       2. If one changed in between, or the rules by which people are known, the unit is done again before its offset
+          moves.
        3. Whose entries cannot be used is left out and told: what becomes of their parts is the caller's to say.
 Source: docs/explanation/design.md, docs/reference/messages.md, docs/explanation/keystore.md.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from itertools import chain
 from typing import Final, NamedTuple, get_args
 
 import msgspec
 
-from calllog_guard.core.calls.event import CheckedEvent, call_of
+from calllog_guard.core.calls.event import CheckedEvent, LegForm, Skips, call_of
 from calllog_guard.core.calls.fate import Fated, fate_of
-from calllog_guard.core.calls.leg import LegForm, form_of, leg_texts, read_leg, renewed
+from calllog_guard.core.calls.leg import emptied, form_of, leg_texts, read_leg, removal_text, renewed
+from calllog_guard.core.calls.strangers import with_guests
 from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.key_bytes import KeyBytes
-from calllog_guard.core.crypto.leg_envelope import Nonce, leg_aad, leg_head, nonces, seal_under
-from calllog_guard.core.crypto.subject_secrets import CallKey, Month, floor_month, month_of
-from calllog_guard.core.identifiers import CallId, Lookup, record_key
+from calllog_guard.core.crypto.leg_envelope import Draft, leg_head, leg_header, seal_each
+from calllog_guard.core.crypto.subject_secrets import CallKey, DataKey, Month, floor_month, month_of
+from calllog_guard.core.identifiers import CallId, Lookup, Token, id_texts, record_key
 from calllog_guard.core.policy.form import Version
-from calllog_guard.core.records import Output, tombstone
+from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import allowed, mask_for
 from calllog_guard.core.stream.heartbeats import Heartbeats
 from calllog_guard.core.topics import Topic
@@ -43,6 +44,8 @@ from calllog_guard.workers.keys.people.view import View
 Persons = Mapping[Lookup, Person | None]
 _SUPPRESSED: Final = {fate: Counters.events_suppressed[fate] for fate in get_args(Fated)}
 _OUTCOMES: Final = ("answered", "missed", "declined", "failed")
+_AT_ONCE: Final = 256
+"""Legs: their texts and records lie in memory more than once while they are sealed."""
 _ROLES: Final = ("host", "guest", "caller", "callee")
 
 
@@ -58,6 +61,8 @@ class PendingLeg(msgspec.Struct, frozen=True, gc=False):
         removed: The identifier of a party that is removed.
         former: What the lookup was by former rules of identity; see `resolved`.
         form: The leg's version, which says how `text` names the call.
+        session: Of which of the person's sessions it is; empty where they have none.
+        revision: Of the event; -1 where it has none. What a revision removes has a `text`, too, in the leg's place.
 
     """
 
@@ -73,6 +78,26 @@ class PendingLeg(msgspec.Struct, frozen=True, gc=False):
     removed: str = ""
     former: tuple[Lookup, ...] = ()
     form: LegForm = 1
+    session: str = ""
+    revision: int = -1
+
+
+class DueLeg(msgspec.Struct, frozen=True, gc=False):
+    """
+    A part that leaves a record.
+
+    Args:
+        mask: The purposes that its person leaves it.
+        data_key: Of its month; None: its leg is removed by a tombstone.
+        text: What is sealed.
+
+    """
+
+    part: PendingLeg
+    keys: KeyBytes
+    mask: int
+    data_key: DataKey | None = None
+    text: bytes = b""
 
 
 class Settled(NamedTuple):
@@ -83,16 +108,28 @@ class Settled(NamedTuple):
 
 
 class PurposeTables(NamedTuple):
-    """What a version of the policy says to the legs of a form: bits of consent, headers' common parts, masks by outcome and role."""
+    """
+    What a version of the policy says to the legs of a form.
+
+    Args:
+        consent_bits: Of purposes that need a consent.
+        head: The headers' common parts; `revised` are those of revisions.
+        masks: By outcome and role.
+        guests: Whether guests leave legs; `skips` are those of whom nothing is kept.
+
+    """
 
     consent_bits: int
     head: tuple[str, str]
+    revised: tuple[str, str]
     masks: dict[str, dict[str, int]]
+    guests: bool
+    skips: Skips | None
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRules:
-    """What holds for one unit: what the policy in force says, and by which rules people, calls and heartbeats are known."""
+    """What holds for one unit: the policy in force, and the rules by which people, calls and heartbeats are known."""
 
     version: str
     identity: tuple[str, ...]
@@ -137,40 +174,52 @@ class Sealer:
         )
 
     def _tables_of(self, version: Version, form: LegForm) -> PurposeTables:
-        purposes = version.tenant[self._tenant].listed()
+        table = version.tenant[self._tenant]
+        purposes = table.listed()
         return PurposeTables(
             sum(purpose.bit for purpose in purposes if purpose.basis == "consent"),
             leg_head(version.effective.isoformat(), self._tenant, self._legs, form),
+            leg_head(version.effective.isoformat(), self._tenant, self._legs, form, revised=True),
             {outcome: {role: mask_for(purposes, role, outcome) for role in _ROLES} for outcome in _OUTCOMES},
+            table.names_guests,
+            Skips.of(table.skips),
         )
 
     def parts(
         self, checked: CheckedEvent, appended_ms: int, rules: UnitRules, place: tuple[str, int, int] = ("", 0, 0)
     ) -> list[PendingLeg]:
         """The parties of a checked event; `appended_ms` is when it first came to us, `place` where it lies."""
+        if checked.guests and rules.tables.guests and rules.calls is not None:
+            checked = with_guests(checked, rules.calls)
         event = checked.event
         start = event.started_at.astimezone(UTC)
         day, form = start.date().isoformat(), form_of(rules.calls)
-        shared = (call_of(event), checked.started_ms, appended_ms, day, month_of(start.year, start.month))
-        texts = chain((party.id for party in event.parties), event.removed)
-        names, masks = rules.names.of_all(checked.names, texts), rules.tables.masks[event.outcome]
-        parts = [
-            PendingLeg(lookup, masks[party.role], text, *shared, (*place, index), "", former, form)
-            for index, (party, text, (lookup, former)) in enumerate(
-                zip(event.parties, leg_texts(event, rules.calls), names, strict=False)
+        call, began, month = call_of(event), checked.started_ms, month_of(start.year, start.month)
+        revision = -1 if event.revision is None else event.revision
+        lookups, former = rules.names.of_all(checked.names), rules.names.former_of_all(checked.names, event)
+        masks, texts, parts = rules.tables.masks[event.outcome], leg_texts(event, rules.calls), list[PendingLeg]()
+        for index, party in enumerate(event.parties):
+            lookup, mask, text = lookups[index], masks[party.role], texts[index]
+            where, before, session = (*place, index), former[index], party.session or ""
+            parts.append(
+                PendingLeg(
+                    lookup, mask, text, call, began, appended_ms, day, month, where, "", before, form, session, revision
+                )
             )
-        ]
-        if event.removed:
-            gone = zip(event.removed, names[len(parts) :], strict=True)
-            parts += [
-                PendingLeg(lookup, 0, None, *shared, (*place, index), text, former)
-                for index, (text, (lookup, former)) in enumerate(gone, len(parts))
-            ]
+        for index, each in enumerate(event.removed, len(parts)):
+            who, session = (each, "") if isinstance(each, str) else (each.id, each.session)
+            mark = removal_text(event, who, session, rules.calls) if revision >= 0 else None
+            lookup, where, before = lookups[index], (*place, index), former[index]
+            parts.append(
+                PendingLeg(
+                    lookup, 0, mark, call, began, appended_ms, day, month, where, who, before, form, session, revision
+                )
+            )
         return parts
 
     @staticmethod
     def again(part: PendingLeg, rules: UnitRules) -> PendingLeg:
-        """A part that has waited, for the purposes that it came with and that the policy still has, in the form that is written now."""
+        """A part that has waited, for the purposes that it came with and the policy still has, in today's form."""
         if part.text is None:
             return part
         leg = read_leg(part.text)
@@ -181,7 +230,7 @@ class Sealer:
 
     async def resolved(self, parts: Sequence[PendingLeg]) -> tuple[list[PendingLeg], Unreadable]:
         """
-        The parts under the keys where their people's entries lie: most under their own, and all where the rules never changed.
+        The parts under the keys where their people's entries lie: most under their own, all if no rule ever changed.
 
         Of whom that cannot be known keeps their own key, and it is told why.
         """
@@ -282,28 +331,29 @@ class Sealer:
         """The legs of those whose entries say something, how their parts ended, and whose keys cannot be used."""
         living = {lookup: person for lookup, person in persons.items() if person is not None and person.pseudonym}
         opened, keyless = await self._ring.open(living)
-        outputs: list[Output] = []
         ended: Counter[CounterMetric] = Counter()
-        fresh = nonces(len(parts))
+        due: list[DueLeg] = []
         for part in parts:
-            if part.lookup in keyless or part.lookup not in persons:
-                continue
-            output = self._leg(part, persons[part.lookup], opened.get(part.lookup), rules, fresh, ended)
-            if output is not None:
-                outputs.append(output)
+            if part.lookup in persons and part.lookup not in keyless:
+                leg = self._due(part, persons[part.lookup], opened.get(part.lookup), rules, ended)
+                if leg is not None:
+                    due.append(leg)
+        outputs: list[Output] = []
+        for at in range(0, len(due), _AT_ONCE):
+            outputs += self._outputs(due[at : at + _AT_ONCE], rules)
         removed = sum(output.value is None for output in outputs)
         ended.update({Counters.legs_removed: removed, Counters.legs_written: len(outputs) - removed})
         return outputs, ended, keyless
 
-    def _leg(
+    def _due(
         self,
         part: PendingLeg,
         person: Person | None,
         keys: KeyBytes | None,
         rules: UnitRules,
-        fresh: Iterator[Nonce],
         ended: Counter[CounterMetric],
-    ) -> Output | None:
+    ) -> DueLeg | None:
+        """What is to be written of a part; None where nothing is, which is counted."""
         if person is None or keys is None:
             ended[_SUPPRESSED[self._fate(part, person, 0)]] += 1
             return None
@@ -315,17 +365,33 @@ class Sealer:
             consented=person.consented,
         )
         fate = fate_of(person, mask, part.started_ms, part.appended_ms, returns=self._returns)
-        token = keys.token_key.token(part.call)
-        key = record_key(keys.pseudonym, token)
-        if fate == "remove":
-            return tombstone(self._legs, key, self._settings.partitions)
-        if fate != "store" or part.text is None:
+        if fate == "remove" and part.revision < 0:
+            return DueLeg(part, keys, mask)
+        if fate not in {"store", "remove"} or part.text is None:
             ended[_SUPPRESSED[fate]] += 1
             return None
         try:
-            aad = leg_aad(rules.tables.head, keys.pseudonym, part.day, token, mask)
-            value = seal_under(aad, part.text, keys.data_key(part.month), next(fresh))
+            data_key = keys.data_key(part.month)
         except RecordError:
             ended[Counters.events_suppressed["lapsed"]] += 1
             return None
-        return Output(self._legs, keys.place % self._settings.partitions, key, value)
+        return DueLeg(part, keys, mask, data_key, part.text if fate == "store" else emptied(part.text))
+
+    def _outputs(self, due: Sequence[DueLeg], rules: UnitRules) -> list[Output]:
+        """The records of what is due, in its order."""
+        tokens = id_texts([leg.keys.token_key.token_bytes(leg.part.call, leg.part.session) for leg in due])
+        names: list[bytes] = []
+        drafts: list[Draft] = []
+        for leg, name in zip(due, tokens, strict=True):
+            part, keys, token, head = leg.part, leg.keys, name, rules.tables.head
+            if part.revision >= 0:
+                token = keys.token_key.revised(Token(token), part.call, part.session, part.revision)
+                head = rules.tables.revised
+            names.append(record_key(keys.pseudonym, token))
+            if leg.data_key is not None:
+                drafts.append((leg_header(head, keys.pseudonym, part.day, token, leg.mask), leg.text, leg.data_key))
+        sealed, partitions = iter(seal_each(drafts)), self._settings.partitions
+        return [
+            Output(self._legs, leg.keys.place % partitions, name, None if leg.data_key is None else next(sealed))
+            for leg, name in zip(due, names, strict=True)
+        ]

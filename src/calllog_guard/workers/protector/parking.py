@@ -1,11 +1,13 @@
 """
-Parts of calls whose person's entries cannot be used wait in `calllog.parked`, so that nobody else's events wait for them.
+Parts of calls whose person's entries cannot be used wait in `calllog.parked`: nobody else's events wait for them.
 
-Steps (numbered for the crash tests): 1 parked; of a part that is taken up: 2 its leg acknowledged, 3 its tombstone written.
-Rules: 1. What came later of the same person from the same partition of events waits behind it: the order of a call's events holds.
-       2. A part is there until its leg is acknowledged.  3. It is taken up by the owner of its partition of events, with growing
-          pauses, by the rules that hold then, judged by the time at which it first came: what a fence keeps out never becomes a leg.
-       4. So many people at once, or within an hour, are no single people's matter: units wait.  5. So many parts of one person, and
+Steps (numbered for the crash tests): 1 parked; of a part taken up: 2 its leg acknowledged, 3 its tombstone written.
+Rules: 1. What came later of the same person from the same partition of events waits behind it: a call's order holds.
+       2. A part is there until its leg is acknowledged.
+       3. The owner of its partition of events takes it up, with growing pauses, by the rules that hold then, judged by
+          the time at which it first came: what a fence keeps out never becomes a leg.
+       4. So many people at once, or within an hour, are no single people's matter: units wait.
+       5. So many parts of one person, and
           what has waited for most of DEAD_KEEP_DAYS, become dead letters.
 Source: docs/adr/0011-one-persons-matter.md.
 """
@@ -319,6 +321,8 @@ def _waiting(part: PendingLeg) -> WaitingPart:
         appended_ms=part.appended_ms,
         former=part.former,
         form=2 if part.form == 2 else msgspec.UNSET,  # noqa: PLR2004 - the first version is not named
+        session=part.session or msgspec.UNSET,
+        revision=msgspec.UNSET if part.revision < 0 else part.revision,
     )
 
 
@@ -337,4 +341,6 @@ def _part(parked: Parked, waiting: WaitingPart) -> PendingLeg:
         waiting.removed,
         tuple(map(Lookup, waiting.former)),
         waiting.form or 1,
+        waiting.session or "",
+        -1 if waiting.revision is msgspec.UNSET else waiting.revision,
     )

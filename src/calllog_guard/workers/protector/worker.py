@@ -1,15 +1,20 @@
 """
 The protector: a call becomes one sealed leg per party, under that party's own key, and nothing else.
 
-Here step 1, decoded; the others are the sealer's. What cannot be decoded is a dead letter among the unit's outputs; what concerns a
+Here step 1, decoded; the rest is the sealer's. What is not decoded is a dead letter in the outputs; what concerns a
 person whose entries cannot be used is parked.
 Source: docs/explanation/design.md, docs/how-to/publish-an-event.md.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
-from calllog_guard.core.calls.event import Limits, read_event
+import msgspec
+
+from calllog_guard.core.calls.event import Limits
 from calllog_guard.core.calls.formats import payload_of
+from calllog_guard.core.calls.leg import form_of
+from calllog_guard.core.calls.reading import read_event, refused_alone
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import appended_ms, content
 from calllog_guard.core.stream.replay import first_appended_ms
@@ -28,6 +33,7 @@ class Protector:
     """The role that reads events and writes legs, for one tenant."""
 
     name = "protector"
+    duties = ()
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Protector:
             ahead_ms=settings.event_ahead_s * 1000,
             late_ms=settings.event_late_days * 86_400_000,
             max_bytes=settings.event_max_bytes,
+            skew_ms=round(settings.event_skew_s * 1000),
         )
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
@@ -90,21 +97,31 @@ class Protector:
     def _decoded(self, unit: Unit, rules: UnitRules) -> tuple[list[PendingLeg], list[Output]]:
         parts: list[PendingLeg] = []
         letters: list[Output] = []
-        for record in (record for records in unit.values() for record in records):
+        limits, form = msgspec.structs.replace(self._limits, skips=rules.tables.skips), form_of(rules.calls)
+        for record in chain.from_iterable(unit.values()):
             if rules.heartbeats.ours(record):
                 continue
             try:
+                payload = payload_of(content(record), record.headers)
                 checked = read_event(
-                    payload_of(content(record), record.headers),
+                    payload,
                     tenant=self._tenant,
                     identity=rules.identity,
                     appended_ms=appended_ms(record),
-                    limits=self._limits,
+                    limits=limits,
+                    form=form,
                 )
             except MessageError as error:
                 letters.append(self._dead.of(record, error))
                 self._count(Counters.dead[error.reason], 1)
                 continue
+            if checked.skipped:
+                self._count(Counters.events_suppressed["skipped"], checked.skipped)
+            for reason in checked.mended:
+                self._count(Counters.events_mended[reason], 1)
+            for wrong, event in refused_alone(payload, checked) if checked.wrong else ():
+                letters.append(self._dead.of(msgspec.structs.replace(record, value=event), wrong))
+                self._count(Counters.dead[wrong.reason], 1)
             place = (record.topic, record.partition, record.offset)
             parts += self._sealer.parts(checked, first_appended_ms(record.timestamp, record.headers), rules, place)
         return parts, letters

@@ -1,14 +1,14 @@
 """
 Following for a purpose: lines that keep a table downstream true, for as long as it likes, across restarts.
 
-Rules: 1. A leg is in the cursor before it is handed out, and out of it after its removal was taken; the bookmark moves when the
-          next batch is asked for. So a crash repeats lines, and forgets no leg that may be downstream, and none that should be.
+Rules: 1. A leg is in the cursor before its hand-out, out of it after its removal is taken; the bookmark moves when the
+          next batch is asked for. So a crash repeats lines, and forgets no leg that may, or should, be downstream.
        2. What was shown and may not be seen any more is removed; what may be seen again comes again.
        3. Silence, or a key that is missing, removes nothing.
        4. A follower that may have missed a tombstone starts over: `reset`, then everything anew (`progress`).
-       5. What a purpose keeps by law stays, without a gap: an erased person's leg is not removed before its tombstone, and no
-          tombstone is believed before the copies, which are older, have been read to their end (`remembered`).
-How it notices: legs, copies and tombstones from the topics, a person's new standing by the `lookout`, what lapses by the calendar.
+       5. What a purpose keeps by law stays, without a gap: an erased person's leg is removed after its tombstone, and
+          no tombstone is believed before the copies, which are older, have been read to their end (`remembered`).
+How it notices: legs, copies and tombstones from the topics, a person's new standing by the `lookout`, a lapse by date.
 Without a right to the ledger, which tells of secret holds, a new standing is seen at the lookout's next round.
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/reference/topics.md, docs/explanation/design.md.
 """
@@ -47,7 +47,7 @@ PACE: Final = Pace()
 
 
 class Following:
-    """One errand, followed: its legs by `reading`, its copies by `kept`; `ready` while it does not wait for anything silent."""
+    """One errand, followed: its legs by `reading`, its copies by `kept`; `ready` unless it waits for what is silent."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Following:
         Batches of lines for ever; a batch counts as taken when the next one is asked for.
 
         Raises:
-            KeystoreSilentError, KeystoreGuardedError, LogSilentError: Silence for longer than RETRY_MAX_S; nothing was removed.
+            KeystoreSilentError, KeystoreGuardedError, LogSilentError: Silence beyond RETRY_MAX_S; nothing was removed.
             StateRefusedError: The policy has taken the right or the purpose away: the table has no purpose any more.
 
         """
@@ -145,7 +145,7 @@ class Following:
     # --- 1 legs, copies and tombstones ------------------------------------------------------------------------------
 
     async def _changed(self, records: Sequence[Record], right: Right) -> AsyncGenerator[Step, None]:
-        """Legs that were read; their place in the topic moves when the step is taken, after that of the copies before them."""
+        """Legs that were read; their place in the topic moves when the step is taken, after the copies' before them."""
         latest = list({record.key: record for record in records}.values())
         gone = [record.key for record in latest if record.value is None]
         if right.copies and self._remembered.rows(gone):
@@ -156,7 +156,7 @@ class Following:
             yield self._told_of(await self._reading.judged(latest), right)
 
     async def _copied(self, right: Right) -> AsyncGenerator[Step, None]:
-        """What was copied, or has gone, up to the present end. Of other holds nothing is looked at, and nothing goes on record."""
+        """What was copied, or has gone, up to the present end. Of other holds nothing is read or put on record."""
         if not right.copies:
             return
         bounds = await self._trail.log.bounds(self._trail.places(self._trail.copies))

@@ -1,10 +1,10 @@
 """
 Where a follower is in its topics, and whether it may have missed a tombstone.
 
-Rules: 1. The bookmark holds the position of each topic that is read for an errand; another meaning of the errand starts anew.
-       2. Whoever may have missed a tombstone starts anew: it was away, or behind, for more than half of the time that tombstones
+Rules: 1. The bookmark holds the position of each topic read for an errand; another meaning of the errand starts anew.
+       2. Whoever may have missed a tombstone starts anew: it was away, or behind, for over half of the time tombstones
           live, or a topic's beginning has overtaken it.
-Copies are read through a connection of their own, so that they can be read to their end before a leg's tombstone is believed.
+Copies are read through a connection of their own, to be read to their end before a leg's tombstone is believed.
 Source: facts: a consumer slower than `delete.retention.ms`.
 """
 
@@ -83,7 +83,7 @@ class FollowerPosition:
         return tuple(topic for topic in both if topic in self.mark.offsets)
 
     def meaning(self, tenant: str, purpose: str, said: str, *, copies: bool) -> tuple[str, ...]:
-        """What is read and how it is meant; a cursor that knows nothing of copies means something else where there are copies."""
+        """What is read and how it is meant; a cursor without copies means something else where there are any."""
         trail = self._trail
         partitions = ",".join(map(str, trail.partitions))
         meant = (tenant, trail.legs, purpose, said, partitions, trail.ledger or "", *([trail.copies] if copies else []))
@@ -150,7 +150,7 @@ class FollowerPosition:
         Note up to when everything has been read; the copies have just been read to their end.
 
         Raises:
-            AnewError: That is too long ago, or the beginning of a topic has overtaken us: a tombstone may have been missed.
+            AnewError: That is too long ago, or a topic's beginning has overtaken us: a tombstone may have been missed.
 
         """
         now_ms, at = to_ms(self._clock.now()), _places(self.mark.offsets, self._topics)

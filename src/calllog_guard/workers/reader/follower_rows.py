@@ -1,8 +1,8 @@
 """
 What a follower remembers of legs and copies, and what follows from it for the table.
 
-Rules: 1. Where there is a copy, it speaks and its leg is silent: copies are made before their legs go, and both lapse on one day.
-       2. A leg whose person is erased stays if the law keeps it for this purpose: by its tombstone there is a copy, or none will come.
+Rules: 1. Where there is a copy, it speaks and its leg is silent: copies precede the legs' end; both lapse together.
+       2. An erased person's leg stays if law keeps it for the purpose: by its tombstone a copy is there, or never.
 Source: docs/adr/0004-a-hold-is-a-copy.md.
 """
 
@@ -44,7 +44,7 @@ class Step:
         """
         A leg may not be seen any more, or is no more; `silent` where its copy may be seen.
 
-        Where that may end, the cursor knows before the removal is handed out: who dies over it, and starts when it has ended,
+        Where that may end, the cursor knows before the removal is handed out: who dies over it, and starts after that,
         must put the leg again.
         """
         if row.shown is not Shown.HIDDEN and not silent:
@@ -66,7 +66,7 @@ def seen(verdict: Verdict, shown: Shown) -> ShownLeg:
 
 
 def unknown(verdict: Verdict, row: ShownLeg | None) -> ShownLeg:
-    """What is remembered of a leg whose key is missing: it comes should that be found, and a row that is there stays until then."""
+    """What is remembered of a leg whose key is missing: it comes once that is found; its row stays until then."""
     return seen(verdict, Shown.HIDDEN if row is None or row.shown is Shown.HIDDEN else Shown.PERHAPS)
 
 
@@ -95,7 +95,7 @@ class Remembered:
         return {f"{row.name}.{row.token}".encode(): row for row in found}
 
     def outlives(self, row: ShownLeg, refusal: Refusal | None, right: Right) -> bool:
-        """Whether a leg stays although its person is erased: there will be a copy, or it has gone by the time of its tombstone."""
+        """Whether a leg stays although its person is erased: a copy will come, or is gone by its tombstone's time."""
         erased = refusal is Refusal.ERASED and row.shown is not Shown.HIDDEN
         return erased and right.purpose.survives_erasure and row.name != self._hold(row, right)
 

@@ -2,17 +2,19 @@
 Reading once: what a purpose may see now, partition by partition.
 
 A partition's live records are held in memory, sealed, while it is read; what is opened is handed out in batches.
+Where several revisions of a leg are there, which the keeper has still to compare, the newest is handed out.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from calllog_guard.core.calls.view import Line
-from calllog_guard.core.identifiers import INTERNAL_KEY
+from calllog_guard.core.calls.view import Line, Put
+from calllog_guard.core.identifiers import INTERNAL_KEY, LEG_KEY_LETTERS
 from calllog_guard.errors import LogSilentError
 from calllog_guard.ports.log import LogReader, Place, Record
-from calllog_guard.workers.reader.session import BATCH, Reading
+from calllog_guard.workers.reader.session import BATCH, Reading, Verdict
 
 _STALLED_S: Final = 30.0
 _TOLD_S: Final = 5.0
@@ -42,12 +44,31 @@ async def snapshot(
         tokens: set[str] = set()
         for each in readings:  # copies are made before their legs go: never the other way
             records = await _state(log, (each.source.topic, partition))
+            many = Counter(_leg(record) for record in records)
+            newest: dict[bytes, Verdict] = {}
             for start in range(0, len(records), BATCH):
                 verdicts = await each.judged(records[start : start + BATCH])
-                lines = [verdict.line for verdict in verdicts if verdict.line and verdict.line.token not in tokens]
+                lines = [line for line in _lines(verdicts, many, newest) if line.token not in tokens]
                 tokens.update(line.token for line in lines)
                 if lines:
                     yield list[Line](lines)
+            if newest:
+                yield [found.line for found in newest.values() if found.line and found.line.token not in tokens]
+
+
+def _leg(record: Record) -> bytes:
+    """How the record keys of all revisions of a leg begin."""
+    return (record.key or b"")[:LEG_KEY_LETTERS]
+
+
+def _lines(verdicts: Sequence[Verdict], many: Mapping[bytes, int], newest: dict[bytes, Verdict]) -> Iterator[Put]:
+    """The lines of legs that are there once; of others the newest revision is kept in `newest`."""
+    for verdict in verdicts:
+        leg = _leg(verdict.record)
+        if verdict.line is not None and many[leg] == 1:
+            yield verdict.line
+        elif verdict.line is not None and (leg not in newest or newest[leg].revision < verdict.revision):
+            newest[leg] = verdict
 
 
 async def _state(log: LogReader, place: Place) -> list[Record]:

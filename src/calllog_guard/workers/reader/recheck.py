@@ -1,7 +1,7 @@
 """
 At whom a follower looks again, because their standing may have changed without any record of a leg.
 
-Rules: 1. A name in the ledger is looked at at once, and again and again for a minute: its decision is written before its effect.
+Rules: 1. A name in the ledger is looked at at once, and repeatedly for a minute: decisions precede effects.
        2. Everyone is looked at in turn besides, for what no ledger tells, or told while nobody followed.
 """
 

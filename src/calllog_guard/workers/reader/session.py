@@ -2,11 +2,11 @@
 Reading for a purpose: a batch of records in, a verdict on each out, and the access on record before anything is said.
 
 Steps (numbered for the crash tests): 1 opened, 2 recorded.
-Rules: 1. Persons are read afresh for every batch, and again once its access record is acknowledged: if one has changed in
-          between, the batch is judged again, so that nobody's leg comes out after the fence.
+Rules: 1. Persons are read afresh for every batch, and again once its access record is acknowledged: if one has
+          changed in between, the batch is judged again, so that nobody's leg comes out after the fence.
        2. No verdict is given to anyone before the access record is acknowledged.
        3. A server's silence is an error of its own, never a verdict.
-Source: docs/explanation/design.md, docs/explanation/keystore.md, docs/how-to/write-the-policy.md, docs/reference/messages.md.
+Source: docs/explanation/design.md, docs/explanation/keystore.md, docs/how-to/write-the-policy.md.
 """
 
 from collections import Counter, defaultdict
@@ -84,8 +84,8 @@ def right_of(policy: Policy, errand: Errand, now: datetime, hand: Hand | None = 
 
     Raises:
         ConfigurationError: No version of the policy knows such a purpose.
-        StateRefusedError: The actor may not read for this purpose, or the version in force has it no more, or not yet; or whoever
-            reads does not prove to be this actor.
+        StateRefusedError: The actor may not read for this purpose, or the version in force has it no more, or not yet;
+            or whoever reads does not prove to be this actor.
 
     """
     today = now.date()
@@ -114,12 +114,13 @@ def names_of(policy: Policy, tenant: Tenant) -> set[str]:
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What becomes of one record: a line, or a refusal; neither for a tombstone."""
+    """What becomes of a record: a line, or a refusal; neither for a tombstone. `revision` is its leg's, -1 for none."""
 
     record: Record
     header: Header | None
     line: Put | None
     refusal: Refusal | None
+    revision: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +219,7 @@ class Reading:
                 return verdicts
 
     def _counted(self, verdicts: Sequence[Verdict]) -> None:
-        """For the metrics by purpose and result, `opened` or a refusal: what an officer ordered to keep is no verdict."""
+        """For the metrics by purpose and result, `opened` or a refusal. A copy an officer ordered has no verdict."""
         opened = sum(verdict.line is not None for verdict in verdicts)
         refused = Counter(verdict.refusal for verdict in verdicts if verdict.refusal is not None)
         self.opened += opened
@@ -236,7 +237,7 @@ class Reading:
 
     def _opened(
         self, record: Record, header: Header, holder: Holder, right: Right
-    ) -> tuple[Put, None] | tuple[None, Refusal]:
+    ) -> tuple[Put, None, int] | tuple[None, Refusal]:
         if holder.place % self._partitions != record.partition:
             # a copy where no tombstone of its person reaches
             return None, Refusal.UNREADABLE
@@ -248,7 +249,8 @@ class Reading:
                 return None, refusal
             if header.v == 1:
                 leg = referred(leg, header.v, self.source.calls)
-            return put(leg, header.rid, holder.person(leg), right.purpose.shows), None
+            revision = leg.revision if isinstance(leg.revision, int) else -1
+            return put(leg, header.rid, holder.person(leg), right.purpose.shows), None, revision
         except MessageError as error:
             return None, Refusal.LAPSED if error.reason == "lapsed" else Refusal.UNREADABLE
         except (ValueError, TypeError):  # it opens, and says what no protector writes; these errors' texts quote it
@@ -291,8 +293,8 @@ def sift(records: Iterable[Record], tenant: Tenant, source: Source, right: Right
     """
     Each record with its header, and what the header alone says against it; internal keys are left out.
 
-    A header is not authenticated before its record is opened: a day to come, or a month that is not the day's, would have the
-    ratchet turned for nothing.
+    A header is not authenticated before its record is opened: a day to come, or a month that is not the day's, would
+    have the ratchet turned for nothing.
     """
     horizon = (right.today + _AHEAD).isoformat()
     lapsed: dict[tuple[str, str], Refusal | None] = {}

@@ -1,8 +1,8 @@
 """
 How a reader comes from the name in a record to the key that opens it, and to what stands against opening it.
 
-`calllog.legs` names people (`People`). `calllog.held` names holds, each with a secret of its own (`Kept`): only those of a purpose
-that keeps by law are read for that purpose; what an officer ordered is for the claim alone.
+`calllog.legs` names people (`People`). `calllog.held` names holds, each with a secret (`Kept`): only a purpose's holds
+by law are read for that purpose; what an officer ordered is for the claim alone.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ from calllog_guard.workers.keys.people.subject_keys import Keyring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
-    """Who reads, for what, on whose behalf; all of it goes on record. `read` is a random id: accesses with the same one are one read."""
+    """Who reads, for what, on whose behalf; on record. `read` is a random id: accesses with the same id are one."""
 
     tenant: Tenant
     purpose: str
@@ -62,7 +62,7 @@ class EntryState(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """The records, by name and token, whose person has restricted them, and those of which it is not known whose they are."""
+    """The records, by name and token, whose person has restricted them, and those of an unknown person."""
 
     restricted: set[tuple[str, str]]
     unknown: set[tuple[str, str]]
@@ -88,7 +88,7 @@ class Source(Protocol):
         """The protected header of a record. Raises RecordError."""
 
     def meant(self, header: Header, partition: int, purpose: Purpose) -> bool:
-        """Whether a record is this purpose's business at all; what is not is passed over, not refused: nobody learns of it."""
+        """Whether a record is this purpose's business; others are passed over, not refused: nobody learns of it."""
 
     async def holders(self, names: Sequence[str]) -> dict[str, Holder]:
         """Keys by name, as far as there are any."""
@@ -100,10 +100,10 @@ class Source(Protocol):
         """Whether every entry still is as it was."""
 
     async def met(self) -> bool:
-        """Whether people in opened records turn out to be known by other names than were said, or stand against it: say it again."""
+        """Whether people in opened records have other names than said, or stand against it: say it again."""
 
     def follow(self) -> None:
-        """Records are opened once and shown for long: what is needed to see later whether they still may be is remembered."""
+        """Records are opened once and shown for long: what shows later whether they still may be is remembered."""
 
     def against(self, header: Header, leg: Leg) -> Refusal | None:
         """What stands against using an opened record, as far as its person is known."""
@@ -189,7 +189,7 @@ class People:
 
 
 class Kept:
-    """The source of the copies that one purpose keeps by law: a table that is built of both topics does not see an erasure."""
+    """The source of the copies that one purpose keeps by law: a table built of both topics does not see an erasure."""
 
     def __init__(self, topic: str, ring: Keyring, safe: Safe, homes: Homes, pepper: Pepper, errand: Errand) -> None:
         self.topic = topic
@@ -251,7 +251,7 @@ class Kept:
         return moved or any(self._closed[each][1] for each in asked)
 
     async def _standing(self, lookups: Collection[Lookup]) -> dict[Lookup, tuple[bytes | None, bool]]:
-        """Whether some people's data may be stored and not used (Art. 18); of whose entry cannot be used that is not known: they may not."""
+        """By lookup, the entry, and whether use is barred (Art. 18): it is, too, where the entry cannot be used."""
         view = await self._ring.view(sorted(lookups))
         persons, unreadable = self._ring.persons(view)
         return {
@@ -270,7 +270,7 @@ class Kept:
         return Closed({name for name, lookup in known.items() if standing[lookup][1]}, set(names) - known.keys())
 
     def against(self, header: Header, leg: Leg) -> Refusal | None:
-        """See Source: who has been erased may have restricted what law keeps; that nobody knows them any more stands against nothing."""
+        """See Source: an erased person may restrict what law keeps; being unknown stands against nothing."""
         names = self._homes.stored(leg.subject)
         lookup = self._met.get(names, names.lookup)
         if self._whose is not None:

@@ -14,7 +14,7 @@ from calllog_guard.settings import Settings
 
 
 def sealed_part(settings: Settings, home: int, part: Part, key: ReplyKey, *, secret: bool) -> tuple[Output, str]:
-    """A part for the topic of exports, or of a secret case for that of orders, with the digest of the JWE: SHA-256 in base64url."""
+    """A part for the topic of exports, or a secret case's for orders, with the JWE's digest: SHA-256 in base64url."""
     jwk: dict[str, str | list[str]] = {"kty": key.kty, "crv": key.crv, "x": key.x}
     jwe, name = seal_to_key(jwk, key.kid or part.case, encode(part)), f"{part.case}.{part.part}"
     if secret:

@@ -1,10 +1,10 @@
 """
-One unit until it is done: attempts without end while something is silent, one deadline from the first that has sent anything.
+One unit until it is done: endless attempts while a server is silent, one deadline from the first that sent anything.
 
-Rules: 1. The deadline runs from the beginning of the attempt that first handed outputs to Kafka which were not acknowledged: what
-          it read of people before may be sealed in them.  Nothing sent, nothing to be late: such a unit may wait for as long as the
+Rules: 1. The deadline runs from the start of the attempt that first gave Kafka outputs not acknowledged yet: what
+          it read of people before may be sealed in them.  Nothing sent, nothing late: it may wait as long as the
           silence lasts.  2. When it is over, what is not acknowledged is withdrawn first, and then the worker halts.
-       3. A unit that cannot be written is taken apart until the record is found that is at fault: that one becomes a dead letter.
+       3. A unit that cannot be written is taken apart until the faulty record is found: that becomes a dead letter.
 Source: docs/adr/0007-absence-is-observed.md, docs/contributing/architecture.md; `ABSENCE_AFTER_S` rests on rule 2.
 """
 
@@ -72,7 +72,7 @@ class DeliveryContext(Protocol):
 
 @dataclass(slots=True)
 class Waits:
-    """Since when the work between units waits, and for what; `parked`: for single people alone, and no new start mends that."""
+    """Since when the work between units waits, why; `parked`: for single people alone; no restart mends that."""
 
     since: float | None = None
     why: str = ""

@@ -1,8 +1,8 @@
 """
 Where a role goes on in its topics; a gap halts it until an officer accepts it by name.
 
-Rules: 1. Kafka deletes committed offsets with a topic, and after `offsets.retention.minutes`: the keystore keeps how far each role has read.
-       2. What the keystore keeps never runs ahead of what is committed.  3. A gap is told with its offsets before the worker halts.
+Rules: 1. Kafka deletes committed offsets with a topic, and after `offsets.retention.minutes`: the keystore keeps these.
+       2. The keystore never runs ahead of commits.  3. A gap is told with its offsets before the worker halts.
        4. An end below what was read is believed after `_LEADER_S` only: a new leader may not be whole yet.
 Source: `core/stream/beginnings.py`.
 """
@@ -112,7 +112,7 @@ async def standing(reads: Reads, keystore: Keystore, extents: Extents, *, keep: 
 
 async def take_over(reads: Reads, keystore: Keystore, extents: Extents) -> None:
     """
-    Keep how far a role has read before its group's offsets need our mark: workers of the first release did not mark theirs.
+    Keep how far a role has read before its group's offsets need our mark: first-release workers did not mark theirs.
 
     Raises:
         LogSilentError, KeystoreSilentError: Nothing is known.
@@ -142,7 +142,7 @@ def _known(spot: Spot, entry: bytes) -> Reached:
 def _expected(
     spot: Spot, extent: Extent, known: Mapping[Spot, Reached], committed: Mapping[Spot, Committed]
 ) -> Reached:
-    """How far a partition was read; one that came to a topic after it was first seen is expected from its first record on."""
+    """How far a partition was read; one added after its topic was first seen is expected from its first record."""
     if spot in known:
         return known[spot]
     others = [each.id for other, each in known.items() if other[:2] == spot[:2]]
@@ -152,7 +152,7 @@ def _expected(
 
 
 class Beginnings:
-    """The beginnings of one worker's partitions; `ids` are those of its topics, `anew` what began anew at the last assignment."""
+    """The beginnings of one worker's partitions; `ids`: its topics', `anew`: what began anew at the last assignment."""
 
     def __init__(
         self,
@@ -238,10 +238,21 @@ class Beginnings:
         for spot, start in starts.items():
             if start.lost or start.anew:
                 self._count(Counters.records_lost[spot.topic, spot.partition], start.lost)
-                log.error("goes on behind what an officer accepted as lost", role=self.reads.role, topic=spot.topic, partition=spot.partition, offset=start.offset, lost=start.lost)  # fmt: skip
+                log.error(
+                    "goes on behind what an officer accepted as lost",
+                    role=self.reads.role,
+                    topic=spot.topic,
+                    partition=spot.partition,
+                    offset=start.offset,
+                    lost=start.lost,
+                )
         self.ids = {topic: shape.id for topic, shape in found.shapes.items()}
         self.anew = frozenset(spot.place for spot, start in starts.items() if start.anew)
-        self._kept = {spot: each.offset for spot, each in found.reached.items() if each == Reached(self.ids[spot.topic], each.offset)}  # fmt: skip
+        self._kept = {
+            spot: each.offset
+            for spot, each in found.reached.items()
+            if each == Reached(self.ids[spot.topic], each.offset)
+        }
         self._told_ahead(found)
         kept = {spot for spot in starts if spot.reader == WHOLE or spot in found.set_ahead}
         await self._keep({spot: starts[spot].offset for spot in kept})
@@ -249,7 +260,14 @@ class Beginnings:
 
     def _told_ahead(self, found: ReadingState) -> None:
         for spot, offset in found.set_ahead.items() if self.reads.marked else ():
-            log.error("somebody set an offset ahead: it is not believed", role=self.reads.role, topic=spot.topic, partition=spot.partition, offset=offset, read_up_to=found.reached[spot].offset)  # fmt: skip
+            log.error(
+                "somebody set an offset ahead: it is not believed",
+                role=self.reads.role,
+                topic=spot.topic,
+                partition=spot.partition,
+                offset=offset,
+                read_up_to=found.reached[spot].offset,
+            )
 
     async def _refuse(self, gaps: Mapping[Spot, Gap]) -> None:
         """Halt over gaps; an end that is short may be that of a leader which is not whole yet."""
@@ -335,7 +353,14 @@ class Beginnings:
 def _told(gap: Gap) -> dict[str, object]:
     """A gap as the log tells it: `first` and `last` are offsets, `last` is None where nobody can know it."""
     last = gap.to - 1 if gap.kind == "trimmed" else None
-    return {"topic": gap.topic, "partition": gap.partition, "kind": gap.kind, "first": gap.from_, "last": last, "records": gap.records}  # fmt: skip
+    return {
+        "topic": gap.topic,
+        "partition": gap.partition,
+        "kind": gap.kind,
+        "first": gap.from_,
+        "last": last,
+        "records": gap.records,
+    }
 
 
 def lost(gaps: Sequence[Gap]) -> RecordsLostError:

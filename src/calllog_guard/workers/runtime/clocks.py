@@ -1,10 +1,10 @@
 """
 Whether the own clock and the brokers' agree: what cannot be taken back waits until they do.
 
-Every broker stamps what is appended to our topics; its answer to a write bears that time. A clock that is years ahead would let a keeper
+Brokers stamp what is appended to our topics; their answers bear that time. A clock years ahead would let a keeper
 remove every leg and a walk move every ratchet; one that is behind would certify too soon.
-Rules: 1. What was measured holds for a minute of the loop's clock, which no one sets; then a record is written to measure anew.
-       2. A jump of the own clock since then is seen at once.  3. The furthest broker counts, in either direction: whose clock is wrong
+Rules: 1. What was measured holds for a minute of the loop's clock, which no one sets; then a record measures anew.
+       2. A jump of the own clock is seen at once.  3. The furthest broker counts, either way: whose clock is wrong
           nobody here can tell.  4. A topic that takes its sender's times measures nothing.
 Source: docs/how-to/operate.md.
 """
@@ -30,7 +30,7 @@ _PAUSE_S: Final = 5.0
 
 
 class Measured(NamedTuple):
-    """How far the own clock was ahead of a broker's (seconds), and when: by the loop's clock, and by the own (milliseconds)."""
+    """How far the own clock was ahead of a broker's (seconds), and when: by the loop's clock and the own (ms)."""
 
     ahead_s: float
     at: float
@@ -77,7 +77,12 @@ class Clocks:
             self._apart = not found
             if self._apart:
                 self._count(Counters.clocks_apart, 1)
-                log.error("the clocks disagree, or a topic takes its senders' times: nothing that cannot be taken back is done", ahead_s=self._furthest(), allowed_s=self._most_s)  # fmt: skip
+                log.error(
+                    "the clocks disagree, or a topic takes its senders' times: "
+                    "nothing that cannot be taken back is done",
+                    ahead_s=self._furthest(),
+                    allowed_s=self._most_s,
+                )
             else:
                 log.warning("the clocks agree again", ahead_s=self._furthest())
         self._level(Gauges.clock_ahead_s, self._furthest())

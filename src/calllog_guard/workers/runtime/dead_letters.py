@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from calllog_guard.core.codec import Dead, encode, from_ms
 from calllog_guard.core.crypto.jose import seal_to
 from calllog_guard.core.records import Output
 from calllog_guard.core.stream.arrival import REMNANT, remnant
 from calllog_guard.core.stream.letters import LetterKey
 from calllog_guard.core.stream.replay import first_appended_ms
+from calllog_guard.core.webhooks.source_names import source_of
 from calllog_guard.errors import MessageError
 from calllog_guard.ports.clock import Clock
 
@@ -28,7 +31,9 @@ class DeadLetters:
 
     Args:
         week: Gives the key of the week; None where there is none.
-        most: Bytes of the largest payload that is kept; of a larger one, and of a record that could not be unpacked, its remnant.
+        most: Bytes of the largest payload that is kept; of a larger one, or of a record not unpacked, its remnant.
+
+    `sources` are the names of sources that a letter may tell, where a record has one in its headers.
 
     """
 
@@ -44,6 +49,7 @@ class DeadLetters:
     ) -> None:
         self._topic, self._key, self._clock, self._partitions, self._most = topic, key, clock, partitions, most
         self._week = week
+        self.sources: frozenset[str] = frozenset()
 
     def of(self, record: Any, error: MessageError) -> Output:
         """The dead letter of a record: coordinates, a reason that quotes nothing, the payload sealed."""
@@ -66,5 +72,6 @@ class DeadLetters:
             jwe=sealed,
             at=self._clock.now(),
             appended_at=from_ms(first_appended_ms(record.timestamp, record.headers)),
+            source=name if (name := source_of(record.headers)) in self.sources else msgspec.UNSET,
         )
         return Output(self._topic, record.partition % self._partitions, None, encode(dead))

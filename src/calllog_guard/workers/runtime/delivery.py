@@ -4,13 +4,14 @@ One delivery rule for every worker: a poll is a unit, its outputs are acknowledg
 Rules: 1. The offset is one integer per partition, written in one place (`_settle`).
        2. An error has one of three ends: RETRY, DEAD_LETTER (inside the unit), HALT.  What is not ours halts.
        3. Nothing is handled before the own seek is confirmed; a retry ends on revocation.
-       4. Where reading goes on, and whether something is gone that was not read, is for `beginnings.py` to say; the library resets nothing.
+       4. Where reading goes on, and whether something unread is gone, `beginnings.py` says; the library resets nothing.
 Source: docs/contributing/architecture.md.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -26,10 +27,10 @@ from calllog_guard.errors import (
 )
 from calllog_guard.metrics import Counters, Gauges, Summaries
 from calllog_guard.ports.log import GroupConsumer, TopicPartition
+from calllog_guard.ports.process import Duty
 from calllog_guard.workers.runtime.attempts import Attempts, DeliveryContext, Waits
 from calllog_guard.workers.runtime.attempts import Unit as Unit  # noqa: PLC0414 - what every role takes
 from calllog_guard.workers.runtime.beginnings import LOOK_S, Beginnings
-from calllog_guard.workers.runtime.periodic import Duty
 from calllog_guard.workers.runtime.retry import RETRY_FIRST_S, RETRY_MOST_S, answered
 
 log: Final = structlog.get_logger()
@@ -47,6 +48,10 @@ class Role(Protocol):
     @property
     def topics(self) -> tuple[str, ...]:
         """What it reads now; an upgrade may add one."""
+
+    @property
+    def duties(self) -> Sequence[Duty]:
+        """What it does every so often, beside its units."""
 
     async def assigned(self, partitions: Sequence[int]) -> dict[TopicPartition, int]:
         """Get ready for partitions; where to read on, where that is not the committed offset."""
@@ -72,7 +77,9 @@ class Delivery:
         context: DeliveryContext,
         duties: Sequence[Duty] = (),
     ) -> None:
-        self._duties, self._level = (*duties, Duty("beginnings", LOOK_S, self._look)), context.level
+        own = [each._replace(work=partial(self._once_given, each.work)) for each in role.duties]
+        self.duties, self._level = (*own, *duties, Duty("beginnings", LOOK_S, self._look)), context.level
+        self._given = False
         self._subscribed: tuple[str, ...] = ()
         self._role, self._consumer, self._settings, self._count = role, consumer, context.settings, context.count
         self._beginnings = beginnings
@@ -92,9 +99,12 @@ class Delivery:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """End after the running unit."""
-        self._stopping.set()
+    def stop(self, why: Exception | None = None) -> None:
+        """End after the running unit; with an error: because of it."""
+        if why is None:
+            self._stopping.set()
+        else:
+            self._carried = why
         self._revoking.set()
 
     @property
@@ -176,6 +186,10 @@ class Delivery:
         finally:
             await self._beginnings.close()
             await self._consumer.stop()
+
+    async def _once_given(self, work: Callable[[], Awaitable[bool | None]]) -> bool | None:
+        """A duty of the role: before the first partitions are given it would find nothing, and pause all its time."""
+        return await work() if self._given else False
 
     def _subscribe(self) -> None:
         self._subscribed = self._role.topics
@@ -266,8 +280,6 @@ class Delivery:
             self._consumer.seek(place, offset)
 
     async def _idle(self) -> None:
-        for duty in self._duties:
-            duty.poll()
         try:
             await self._role.idle()
         except GuardError as error:
@@ -306,7 +318,7 @@ class Delivery:
         """
         How far behind the ends of its partitions the worker is, and since when its committed offset stands still so.
 
-        Between units what the consumer hands out next is what is not handled; offsets that hold no record are passed over.
+        Between units the consumer hands out next what is not handled; offsets that hold no record are passed over.
         """
         ends = {place: self._consumer.highwater(place) for place in self._position}
         lags = {
@@ -342,6 +354,7 @@ class Delivery:
         async with self._lock:
             try:
                 await self._take_until_done(sorted(assigned))
+                self._given = True
             except Exception as error:  # noqa: BLE001 - carried out of the listener
                 self._carried = error
             finally:

@@ -1,12 +1,12 @@
 """
-Independent pieces of work at the same time: their waits for the log and the keystore overlap, their writes share batches.
+Independent pieces of work at the same time: waits for the log and the keystore overlap, writes share batches.
 
-Rules: 1. Every piece has ended before an error is raised, so that nothing runs on behind a unit that is done again.  2. What depends
-       on order is not for here: the caller keeps it apart.
+Rules: 1. Every piece ends before an error is raised, so nothing runs on behind a unit done again.  2. What depends
+       on order the caller keeps apart, or does in `Turns`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Final, TypeVar
 
 ABREAST: Final = 64
@@ -52,3 +52,33 @@ async def abreast(work: Callable[[Item], Awaitable[Result]], items: Sequence[Ite
                 raise each
             results.append(each)
     return results
+
+
+class Turns:
+    """
+    One step of pieces that run abreast, done in the order of the pieces, however long each took to come to it.
+
+    Futures, for an `asyncio.Event` has a deque, whose block of 528 bytes is never cleared: a request that was freed
+    would stand in it for as long as it lives.
+    """
+
+    def __init__(self) -> None:
+        self._earlier: dict[Hashable, asyncio.Future[None]] = {}
+        self._own: dict[Hashable, asyncio.Future[None]] = {}
+
+    def begin(self, names: Iterable[Hashable]) -> None:
+        """Forget the turns before; `names` of the pieces to come, in their order."""
+        self._own = {name: asyncio.get_running_loop().create_future() for name in names}
+        self._earlier = dict(zip(list(self._own)[1:], self._own.values(), strict=False))
+
+    async def come(self, name: Hashable) -> None:
+        """Wait until the piece before has passed; whoever has no turn waits for nobody."""
+        if name in self._earlier:
+            await asyncio.wait([self._earlier[name]])
+            self._earlier.pop(name)
+
+    async def passed(self, name: Hashable) -> None:
+        """Let the next piece have its turn, after those before this one; repeatable."""
+        await self.come(name)
+        if name in self._own and not self._own[name].done():
+            self._own[name].set_result(None)

@@ -1,7 +1,7 @@
 """
 Follows the published policy: every worker reads the policy's topic and is the law of it, without a restart.
 
-Rules: 1. A worker has read the topic to its end before it takes up its work.  2. What is refused changes nothing, and is told.
+Rules: 1. A worker has read the topic to its end before it works.  2. What is refused changes nothing, and is told.
        3. A version that wants to keep legs for longer than their topic does waits until the topic does too.
        4. Nothing begins under a law that is older than one published or followed before; who runs already goes on.
 Source: docs/how-to/write-the-policy.md.
@@ -27,7 +27,7 @@ log: Final = structlog.get_logger()
 _ASK_AGAIN: Final = timedelta(seconds=30)
 _MOST_REFUSED: Final = 100
 _MOST_BYTES: Final = 1 << 20
-"""Of a published version: ten times the longest policy that anybody wrote. Who may write to the topic could else fill the memory."""
+"""Of a published version: ten times the longest policy ever written. Its writers could else fill the memory."""
 _TOO_LARGE: Final = "too_large"
 
 

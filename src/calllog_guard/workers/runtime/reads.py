@@ -47,7 +47,7 @@ class Reads:
         marked: Whether every member of the group marks what it commits; one of the first release does not.
         later: Those among them that an installation of the first release has none of before its upgrade.
         quiet: What is read of these moves no figure and no line of a log: it tells of secret holds.
-        fixed: The partitions that `topics` were created with; None: they are the backends', may differ, grow and be missing.
+        fixed: The partitions `topics` were created with; None: they are the backends', may differ, grow, be missing.
 
     """
 
@@ -67,7 +67,7 @@ class Reads:
 
     @property
     def wanted(self) -> dict[str, int]:
-        """How many partitions each topic was created with, but the backends' own, and those that may not be there yet."""
+        """How many partitions each topic was created with, but the backends' own, and those not there yet."""
         found = {**self.whole, **({} if self.fixed is None else dict.fromkeys(self.topics, self.fixed))}
         return {topic: many for topic, many in found.items() if self.marked or topic not in self.later}
 
@@ -79,7 +79,15 @@ class Reads:
             if topic in shapes
             for number in shapes[topic].partitions
         ]
-        return [*each, *(Spot(WHOLE, topic, number) for topic, many in self.whole.items() if topic in shapes for number in range(many))]  # fmt: skip
+        return [
+            *each,
+            *(
+                Spot(WHOLE, topic, number)
+                for topic, many in self.whole.items()
+                if topic in shapes
+                for number in range(many)
+            ),
+        ]
 
 
 def group_of(settings: Settings, role: str) -> str:
@@ -99,5 +107,5 @@ def reads_of(role: str, settings: Settings, events: Sequence[str]) -> Reads:
         whole={settings.topic(each): settings.partitions_of(each) for each, row in TABLE.items() if role in row.whole},
         fixed=None if of_backends else settings.partitions_of(follow[0]),
         later=later,
-        quiet=later,
+        quiet=later & {settings.topic(Topic.ORDERS)},
     )

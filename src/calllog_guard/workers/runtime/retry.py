@@ -1,7 +1,7 @@
 """
 Waiting for what is silent: it is asked again, with growing pauses, until it answers.
 
-Not here: a unit that is tried again, whose deadline runs from what it has sent (`attempts.py`); what waits by itself while others
+Not here: a retried unit, whose deadline runs from what it sent (`attempts.py`); what waits by itself while others
 go on (`backoff.py`).
 """
 

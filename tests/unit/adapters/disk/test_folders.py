@@ -1,4 +1,4 @@
-"""What lies in a folder lies there after a power cut: the folder is synced behind every new name, and behind every one that goes."""
+"""What lies in a folder survives a power cut: the folder is synced after every new name, and every one that goes."""
 
 import os
 from collections.abc import Callable

@@ -174,6 +174,7 @@ def test_a_record_is_looked_for_by_itself_and_with_its_person_at_once(tmp_path: 
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.slow
 def test_a_mark_behind_thirty_megabytes_is_found_and_the_memory_is_bounded(tmp_path: Path, codec: int) -> None:
     """Little in the log, gigabytes unpacked: what is searched is found, what is not is never taken for absence."""
     mark = base64.urlsafe_b64encode(b'{"kid":"' + NAME)

@@ -36,6 +36,7 @@ def one(row: Metric | Labelled[Metric]) -> Metric:
     return row[tuple(f"{label}_1" for label in row.labels)] if isinstance(row, Labelled) else row
 
 
+@pytest.mark.slow
 def test_every_declared_number_is_counted_somewhere_and_no_other() -> None:
     """A number that nobody counts is a promise to an operator; mypy refuses the other direction, this test too."""
     assert set(counted()) == {row.name for row in ROWS}

@@ -53,6 +53,7 @@ records = st.builds(
     st.integers(0, 1 << 40),
     st.sampled_from([0, 8]),
 )
+@pytest.mark.slow
 def test_what_is_in_order_is_read_as_the_library_reads_it(
     some: list[Raw], codec: str, base: int, attributes: int
 ) -> None:
@@ -137,6 +138,7 @@ def test_reading_begins_in_the_middle_of_a_batch() -> None:
 
 
 @pytest.mark.parametrize("codec", sorted(CODECS))
+@pytest.mark.slow
 def test_thirty_megabytes_of_spaces_are_a_digest_and_their_neighbours_are_read(codec: str) -> None:
     """Thirty kilobytes in the log; what is kept of them is their length and digest."""
     bomb = b" " * (30 << 20)
@@ -151,8 +153,9 @@ def test_thirty_megabytes_of_spaces_are_a_digest_and_their_neighbours_are_read(c
 
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd", "snappy"])
+@pytest.mark.slow
 def test_what_unpacks_without_end_takes_a_bounded_memory(codec: str) -> None:
-    """Two hundred megabytes behind one good record: that one is read, each of the others told with the digest of the batch."""
+    """Two hundred megabytes behind one good record: that one is read, each other told with the batch's digest."""
     raw = batch([Raw(b"good"), *[Raw(b" " * (20 << 20)) for _ in range(10)]], codec)
     tracemalloc.start()
     found = [(each.offset, len(each.value or b""), each.remnant) for each in read(raw)]
@@ -188,7 +191,7 @@ def test_a_record_of_headers_alone_is_bounded_too() -> None:
 
 
 def test_random_damage_raises_nothing() -> None:
-    """Batches whose checksum was made to hold after the damage: what a malicious producer can send past a careless broker."""
+    """Batches whose checksum holds after the damage: what a malicious producer can send past a careless broker."""
     dice = random.Random(13)  # noqa: S311 - repeatable
     for _ in range(3000):
         some = [Raw(dice.randbytes(dice.randrange(40)), None, [(b"a", b"b")]) for _ in range(dice.randrange(1, 5))]
@@ -209,7 +212,7 @@ def test_random_damage_raises_nothing() -> None:
 def test_a_record_that_claims_another_place_hides_no_other_and_leads_nowhere(
     deltas: list[int], codec: str, emptied: int
 ) -> None:
-    """Behind a claimed offset beyond the log nothing would ever be read; one that is claimed twice would hide the second."""
+    """Behind a claimed offset beyond the log nothing would be read; one claimed twice would hide the second."""
     bodies = [
         Raw(body=b"\0" + varint(0) + varint(delta) + varint(-1) + varint(1) + b"v" + varint(0)) for delta in deltas
     ]

@@ -34,6 +34,7 @@ print(before >= len(sizes), here())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read through /proc")
 @pytest.mark.parametrize("sizes", ["20,480,16,300", "500,1000,40,8", "1100,60000,3001,8"])
+@pytest.mark.slow
 def test_nothing_freed_is_left_in_memory(sizes: str) -> None:
     """Of the sizes that the interpreter, a thread of the C library, and the C library as a whole keep."""
     done = subprocess.run([sys.executable, "-c", LOOK, str(HERE), sizes], capture_output=True, text=True, check=True)

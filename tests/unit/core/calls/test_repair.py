@@ -1,4 +1,4 @@
-"""A dead letter's payload is mended by the operator's word alone, and only where the letter says that something is unknown."""
+"""A dead letter's payload is mended by the operator's word alone, and only where the letter says it is unknown."""
 
 import json
 

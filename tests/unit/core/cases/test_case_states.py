@@ -133,14 +133,14 @@ def test_without_an_officer_nothing_is_refused_and_what_waits_is_granted_by_code
 def test_what_was_granted_waits_again_only_until_the_person_is_told_or_where_nothing_was_found() -> None:
     assert not reached(("enforcing", None), frozenset({"unfound", "announce"})) & {*WAITING, ("refused", None)}
     assert reached(("enforcing", None), frozenset({"unfound", "refuse"})) & {*WAITING, *ANNOUNCED} == {*ANNOUNCED}
-    unfound = {"rectify", "restrict", "lift", "object", "withdraw", "disclose"}
+    unfound = {"rectify", "restrict", "lift", "object", "withdraw", "disclose", "same_as"}
     assert {kind for kind in KINDS if TYPES[kind].unfound} == unfound
 
 
 # --- the types ------------------------------------------------------------------------------------------------------
 
 MAY: dict[Requester, set[Kind]] = {
-    "backend": {"erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent", "complain", "clock"},
+    "backend": {"erase", "access", "portability", "rectify", "restrict", "lift", "object", "withdraw", "consent", "complain", "clock", "same_as", "not_same_as"},
     "officer": set(KINDS),
     "authority_desk": {"disclose"},
 }  # fmt: skip
@@ -190,7 +190,7 @@ def test_a_case_opens_into_what_it_lacks(kind: Kind, role: Requester) -> None:
 
 
 def test_brakes_hold_for_what_opens_falsifies_or_destroys() -> None:
-    opens, falsifies = {"access", "portability", "disclose"}, {"rectify", "restrict", "withdraw", "object"}
+    opens, falsifies = {"access", "portability", "disclose"}, {"rectify", "restrict", "withdraw", "object", "same_as"}
     assert {kind for kind in KINDS if TYPES[kind].brake} == {"erase", *opens, *falsifies}
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -107,6 +108,7 @@ def verified(receipt: Path, key: Path) -> tuple[int, dict[str, str]]:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_receipt_is_verified_with_the_public_key_alone(tmp_path: Path) -> None:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(

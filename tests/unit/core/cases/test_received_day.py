@@ -1,4 +1,4 @@
-"""From when time runs: the day on which a request came, and what was asked of the person; not when the desk got round to it."""
+"""From when time runs: the day on which a request came, and what was asked of the person; not the desk's delay."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -90,7 +90,7 @@ async def test_an_identity_that_was_asked_for_starts_the_uk_clock_when_it_comes(
 
 
 async def test_in_the_union_an_identity_stops_no_clock_asked_for_or_not(european: DeskWorld) -> None:
-    """Art. 12(3) knows no pause; that of the EDPB's guidelines 01/2022 would be later, and too early is never unlawful."""
+    """Art. 12(3) knows no pause; that of the EDPB's guidelines 01/2022 would be later, and early is never unlawful."""
     await european.ask("unknown-01", CANARY, type="erase", identity="unverified")
     case = european.case("unknown-01").case
     await european.ask("asked-0001", type="clock", case=case, event="ask_identity")

@@ -22,7 +22,7 @@ def test_a_month_has_one_key_whatever_was_asked_before() -> None:
 
 @pytest.mark.parametrize(("month", "reason"), [("2023-12", "lapsed"), ("9999-12", "bad_month")])
 def test_a_month_out_of_reach_is_refused_and_turns_no_ratchet(month: str, reason: str) -> None:
-    """A header names its month in clear: who forges it must not make a worker derive for hours, or remember what it derived."""
+    """A header names its month in clear: a forged one must not make a worker derive for hours, or remember that."""
     keys = opened()
     with pytest.raises(RecordError) as refused:
         keys.data_key(month_from(month))

@@ -58,8 +58,9 @@ def test_the_canonical_form_of_a_canonical_form_is_itself(text: str) -> None:
             assert outcome(found, rules) == found, name
 
 
+@pytest.mark.slow
 def test_no_letter_of_another_script_becomes_an_ascii_letter() -> None:
-    """Whoever registers under a look-alike would get somebody else's log. Every letter of the first plane, and of mathematics."""
+    """Whoever registers under a look-alike would get another's log. All letters of the first plane and mathematics."""
     for number in (*range(0x80, 0x10000), *range(0x1D400, 0x1D800)):
         letter = chr(number)
         if unicodedata.decomposition(letter).startswith(("<wide>", "<narrow>")) or 0xD800 <= number < 0xE000:

@@ -1,4 +1,4 @@
-"""The change log has an entry for what changed, and none for what did not: keys by their fingerprint, lists by what is in them."""
+"""The change log has an entry for each change, and no other: keys by fingerprint, lists by what is in them."""
 
 from datetime import date
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a policy can say and should not: each row with the article that says so, made from the law's text and not from the code."""
+"""What a policy can say and should not: each row with the article that says so, from the law's text, not the code."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a policy may say to people in words, what it leaves unsaid, and that an older release reads what it does not use."""
+"""What a policy may say to people in words, what it leaves unsaid, and that older releases read what they ignore."""
 
 import json
 from pathlib import Path

@@ -4,8 +4,9 @@ import string
 from datetime import date, timedelta
 from pathlib import Path
 
+import pytest
 from dateutil.relativedelta import relativedelta
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as some
 from policies import SERVICE, policy_of, version
 from sizes import size
@@ -18,7 +19,7 @@ from calllog_guard.core.policy.changes.differences import lapsing, longer
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version
 from calllog_guard.core.policy.versions import purposes_since
 from calllog_guard.core.retention.expiry import lapsed
-from calllog_guard.core.retention.purposes import due_day
+from calllog_guard.core.retention.purposes import REMOVED_DAYS, due_day
 from calllog_guard.ports.state import LegFacts, Position
 
 START = date(2026, 1, 1)
@@ -66,7 +67,7 @@ def last_day(law: Law, stored: date, call: date, numbers: set[int]) -> date:
     """
     The oracle: day by day, a promise made is a promise kept.
 
-    What was promised on any day since the leg is stored (the law of that day: so long, for these purposes) binds on every
+    What was promised on any day since the leg is stored (that day's law: so long, for these purposes) binds on every
     later day; a purpose that any of those laws lacks is lost. The day on which nothing is left is the answer.
     """
     left, day = set(numbers), stored
@@ -85,12 +86,14 @@ cases = some.tuples(laws, some.integers(0, 320), some.integers(0, 20), some.sets
 
 @settings(max_examples=size("LAWS", 100, 600), deadline=None)
 @given(cases)
+@pytest.mark.slow
 def test_a_leg_ends_on_the_oracles_day_and_not_a_day_earlier(case: tuple[Law, int, int, set[int]]) -> None:
     law, stored_after, age, wanted = case
     stored = START + timedelta(stored_after)
     call = stored - timedelta(age)
     under = max(since for since in law if since <= stored)
     numbers = wanted & set(law[under])
+    assume(numbers)  # what no purpose covers is not stored
     mask = sum(1 << (number - 1) for number in numbers)
     versions, end = written(law), last_day(law, stored, call, numbers)
 
@@ -144,6 +147,7 @@ def test_periods_compare_by_the_calendar() -> None:
     after=some.integers(0, 200),
     most=some.integers(1, 50),
 )
+@pytest.mark.slow
 def test_a_sweep_takes_what_is_due_and_nothing_else(
     tmp_path: Path, law: Law, legs: list[tuple[int, int]], after: int, most: int
 ) -> None:
@@ -193,3 +197,8 @@ def test_the_effect_of_a_change_is_counted(tmp_path: Path) -> None:
     day = date(2026, 6, 1)
     legs = {(date(2026, 1, 1), 1, "2026-01-01"): 5, (date(2026, 4, 15), 1, "2026-01-01"): 7, (day, 1, "2026-01-01"): 9}
     assert lapsing(policy.versions[:1], policy.versions, "iocom", legs, day) == (21, 5, 7)
+
+
+def test_what_stands_for_a_removed_leg_goes_once_no_older_event_can_come() -> None:
+    day = date(2026, 1, 1)
+    assert due_day(day, 0, ()) == day + timedelta(REMOVED_DAYS)

@@ -21,7 +21,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 APPENDED = to_ms(NOW)
 TODAY = NOW.date()
 EARLY = NOW - timedelta(days=2)
-"""When a version of the day before `NOW` was signed, in time; its record may be of `NOW` all the same: restored, mirrored, made anew."""
+"""When a version of the day before `NOW` was signed, in time; its record may be of `NOW`: restored, mirrored, new."""
 SHORT = SERVICE.replace("P90D", "P30D")
 LONG = SERVICE.replace("P90D", "P6M")
 
@@ -133,7 +133,7 @@ def test_the_published_version_of_a_day_stands_before_the_files_and_the_later_si
 
 
 def test_officers_of_one_version_sign_the_next_in_whatever_order_both_are_read(tmp_path: Path) -> None:
-    """Compaction leaves the last record of each version; a later word on an earlier version stands behind a later version."""
+    """Compaction leaves the last record of each version; a later word on an earlier one stands behind a later one."""
     policy = policy_of(tmp_path, version())
     handed = version("2026-06-02").replace("officer-1", "officer-2")
     first = published(tmp_path, handed)
@@ -174,7 +174,7 @@ def whole(policy: Policy, records: dict[bytes, int], today: date = TODAY, seen: 
 def test_nobody_begins_under_an_older_law_than_one_that_was_signed_in_time_and_appended_too_late(
     tmp_path: Path,
 ) -> None:
-    """A topic from a backup gives every record a new date: the versions of the past would be lost, and periods long again."""
+    """A topic from a backup gives every record a new date: past versions would be lost, and periods long again."""
     policy, late = policy_of(tmp_path, version()), late_one(tmp_path)
     assert whole(policy, {late: to_ms(EARLY)})
     assert keeps(policy, TODAY) == "P30D"

@@ -119,7 +119,7 @@ def test_a_correction_that_comes_a_day_late_corrects_nothing(tmp_path: Path) -> 
 
 
 def test_a_correction_is_judged_by_the_law_before_its_day_and_not_by_the_mistake(tmp_path: Path) -> None:
-    """What is longer than before needs the word; what is longer than the mistake alone is asked for by `policy publish`."""
+    """What is longer than before needs the word; what is longer than the mistake alone, `policy publish` asks for."""
     policy = policy_of(tmp_path, version())
     first = published(tmp_path, version("2026-06-02", purposes=TYPO))
     assert policy.follow({first: APPENDED, said(tmp_path, revised(2)): APPENDED}, 120).refused == {}
@@ -128,7 +128,7 @@ def test_a_correction_is_judged_by_the_law_before_its_day_and_not_by_the_mistake
     assert policy.follow({first: APPENDED, long: APPENDED}, 186).refused == {long: "lengthens_unsaid"}
 
 
-# --- which change is looked at ------------------------------------------------------------------------------------------
+# --- which change is looked at ----------------------------------------------------------------------------------------
 
 
 def days(policy: Policy, today: date, wanted: date | None = None) -> tuple[str, str] | None:

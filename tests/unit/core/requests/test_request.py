@@ -304,7 +304,7 @@ def test_rubbish_that_is_well_signed_raises_only_our_errors(content: bytes) -> N
 
 
 def test_a_request_is_for_one_installation() -> None:
-    """Signed for another of the same keys it is nothing here, and nothing says so of an installation that has no name of its own."""
+    """Signed for another of the same keys it is nothing here, which no installation without a name of its own says."""
 
     def read(aud: str, **more: str) -> Request:
         token = sign(PRIVATE, "backend-1", json.dumps(claims("erase", aud=aud)).encode()).encode()

@@ -29,6 +29,7 @@ def tables(tree: ast.AST) -> Iterator[tuple[int, set[str]]]:
         )
 
 
+@pytest.mark.slow
 def test_no_other_file_has_a_table_of_types() -> None:
     """A new type is one row; whoever adds it finds nothing else to extend by hand."""
     found = {

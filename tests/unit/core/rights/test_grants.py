@@ -97,6 +97,7 @@ def test_only_protector_and_keeper_write_legs_beside_the_auditors_heartbeats_and
 def test_records_are_deleted_by_the_auditor_in_plaintext_topics_alone() -> None:
     assert {(topic, user) for topic in rights() for user in holders(topic, "X")} == {
         ("calllog.events", "auditor"),
+        ("calllog.notifications", "auditor"),
         ("privacy.requests", "auditor"),
     }
 
@@ -114,6 +115,7 @@ def test_nobody_may_alter_anything_but_how_long_plain_text_waits_or_everything()
     }
     assert {(each.user, each.kind, each.name) for each in found if each.operation in altering} == {
         ("auditor", "Topic", "calllog.events"),
+        ("auditor", "Topic", "calllog.notifications"),
         ("auditor", "Topic", "privacy.requests"),
     }
 

@@ -50,9 +50,7 @@ def beat(key: bytes = BEAT, value: bytes = VALUE, seed: bytes = SEED, role: str 
 
 def first_release(world: GuardWorld) -> GuardWorld:
     """The same as the first release made it: no profile, no signer."""
-    for path in [each for each in (world.folder / "kms").rglob("*") if each.name.startswith(("profile.", "signer."))]:
-        path.unlink()
-    world.vault = type(world.vault)(world.vault._kms, world.vault._ring)
+    world.vault = world.wrapped.without("profile.", "signer.")
     world.keystore.entries[GUARD_KEY] = guard_entry(world.vault.guard_id())
     return world
 

@@ -219,7 +219,7 @@ async def made(
 
 
 async def test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed(tmp_path: Path) -> None:
-    """Plain text lies in each; writing to one that a version names and nobody has made yet would hold up every heartbeat."""
+    """Plain text lies in each; a write to one that a version names and nobody made would hold up every heartbeat."""
     log = Log(events=("one", "two", "waits"))
     auditor, writer, _ = await made(log, tmp_path)
     await auditor._upkeep.beat()
@@ -237,6 +237,24 @@ async def test_every_topic_of_events_that_is_there_is_kept_rolling_and_trimmed(t
             *((topic, ("calllog.guard-protector",)) for topic in there),
             ("privacy.requests", ("calllog.guard-desk",)),
         }
+
+
+async def test_raw_notifications_are_kept_rolling_where_an_ingest_reads_them_and_trimmed_behind_it(
+    tmp_path: Path,
+) -> None:
+    """They are plain text too; where nobody reads them a heartbeat would wait for ever."""
+    raw, log = "calllog.notifications", Log()
+    log.extents.create(raw, 1)
+    auditor, writer, _ = await made(log, tmp_path)
+    await auditor._watch()
+    await auditor._upkeep.beat()
+    assert raw not in {output.topic for output in writer.outputs}
+    reached = Reached(log.extents.topics[raw].id, 0)
+    auditor._ring.keystore.entries[reached_key("ingest", raw, 0)] = reached_entry(reached)  # type: ignore[attr-defined]
+    await auditor._upkeep.beat()
+    assert [output.key for output in writer.outputs if output.topic == raw] == [BEAT]
+    await auditor._upkeep.trim()
+    assert [groups for topic, groups in log.trimmed if topic == raw] == [("calllog.guard-ingest",)]
 
 
 async def test_every_auditor_beats_beside_the_policy_where_everybody_may_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The alarm before a gap: how long what is unread has waited, and how its topic is kept longer, on record, within a bound."""
+"""The alarm before a gap: how long unread records have waited, and how their topic is kept longer, within a bound."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Trust domains: each opens what its work needs and nothing else; an installation that had one key for all is separated by one call."""
+"""Trust domains: each opens what its work needs and no more; one call separates an installation with a single key."""
 
 import re
 import shutil
@@ -20,7 +20,9 @@ from calllog_guard.core.rights.grants import (
     DOMAIN_KEY,
     DOMAIN_OF,
     DOMAINS,
+    ENTRIES,
     SECRETS,
+    SHARERS,
     USERS,
     VOUCHES_LETTERS,
     VOUCHES_PROFILES,
@@ -57,6 +59,7 @@ def all_of(vault: Vault, epoch: EpochName) -> dict[str, Any]:
         "cases": lambda: vault._root(f"cases.{TENANT}").expose(),
         "outcomes": lambda: vault.outcome_key(TENANT).expose(),
         "secret-case": lambda: vault.case_key(TENANT).expose(),
+        "moments": lambda: vault.moment_names(TENANT).expose(),
     }
     for role in vault.profile(TENANT).signers:
         ways[f"signer.{role}"] = lambda role=role: vault.signer_seed(TENANT, role)
@@ -78,6 +81,9 @@ def of_domain(folder: Path, domain: str) -> Vault:
     for part in ("epochs", domain):
         if (folder / part).exists():
             shutil.copytree(folder / part, own / part)
+    for key in (own / "epochs").iterdir() if domain not in SHARERS else ():
+        if not aws_allows(aws_policy(domain, "P"), "kms:Decrypt", calllog_guard="P", epoch=key.name):
+            key.unlink()
     vault = Vault(LocalKms(own), FileRing(folder))
     vault.domains.own = domain
     return vault
@@ -103,7 +109,20 @@ def test_receipts_desk_keys_and_cases_are_the_desks_and_the_keepers_alone() -> N
     assert {name for name, domains in SECRETS.items() if "read" in domains} == {"epoch", "pepper", "guard", "profile"}
 
 
+@pytest.mark.parametrize("user", ["ingest", "sessions"])
+def test_who_faces_the_internet_and_who_pairs_hold_no_key_that_knows_or_opens_people(user: str) -> None:
+    """By hand: none of a protector's keys, and no entry of a person."""
+    assert {name for name, domains in SECRETS.items() if DOMAIN_OF[user] in domains} == {"profile", "moments"}
+    assert set(keys_of(DOMAIN_OF[user])) == {VOUCHES_PROFILES, VOUCHES_LETTERS, DOMAIN_KEY + DOMAIN_OF[user]}
+    assert {pattern for pattern, users in ENTRIES.items() if user in users} == {
+        "clg:~guard",
+        "clg:~read:ROLE:*",
+        "clg:~seen",
+    }
+
+
 @pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.slow
 def test_each_domain_opens_what_the_table_says_and_nothing_else(tmp_path: Path, domain: str) -> None:
     whole = all_of(made(tmp_path, BEFORE), AFTER)
     assert None not in whole.values()
@@ -118,7 +137,7 @@ def test_each_domain_opens_what_the_table_says_and_nothing_else(tmp_path: Path, 
 
 
 def test_what_a_domain_seals_opens_with_no_key_that_all_share(tmp_path: Path) -> None:
-    """Whoever has the epoch's key, a reader for one, derives from it what it always did: that opens nothing any more."""
+    """Whoever has the epoch's key, a reader for one, derives from it what it always did: that opens nothing now."""
     vault = made(tmp_path, BEFORE)
     for use in USES:
         shared = derive(vault._epoch(AFTER)[0], f"epoch/{TENANT}/{use}")
@@ -222,7 +241,7 @@ def test_what_is_made_later_is_the_desks_alone_and_nothing_is_made_twice() -> No
 
 
 def test_a_key_of_others_is_no_silence_of_the_kms() -> None:
-    """A worker that asked for what it may not have would else leave the KMS alone for a while, and its units with it."""
+    """A worker that asked for what it may not have would leave the KMS alone for a while, and its units with it."""
     kms, ring = MemoryKms(), MemoryRing()
     Vault(kms, ring).create_tenant(TENANT, at=NOW, apart_from=BEFORE)
     kms.forbidden = {f"{DOMAIN_KEY}desk", f"{DOMAIN_KEY}keep"}
@@ -231,14 +250,14 @@ def test_a_key_of_others_is_no_silence_of_the_kms() -> None:
         vault.receipt_key(TENANT)
     assert vault.outcome_key(TENANT), "of a domain that has the part alone"
     assert vault.pepper(TENANT)
-    assert vault.domains.beyond(TENANT) == ["protect", "audit", "office"]
+    assert vault.domains.beyond(TENANT) == ["protect", "audit", "office", "ingest", "pair"]
 
 
 # --- policies -------------------------------------------------------------------------------------------------------
 
 
 def aws_allows(policy: str, action: str, **context: str) -> bool:
-    """Whether AWS would let an identity with this policy do something; condition keys by name, `resource` beside them."""
+    """Whether AWS would let an identity with this policy do a thing; condition keys by name, `resource` beside them."""
     verdicts = set[str]()
     for each in msgspec.json.decode(policy)["Statement"]:
         resources = [each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"]
@@ -266,7 +285,8 @@ def test_a_policy_of_aws_lets_each_domain_use_its_own_keys(domain: str) -> None:
     policy = aws_policy(domain, "P")
     own = {"read": set()}.get(domain, {domain}) if domain != OPERATOR else set(DOMAINS) - {"read"}
     keys = [ROOT, VOUCHES_PROFILES, VOUCHES_LETTERS, "2026-W48", *(DOMAIN_KEY + each for each in DOMAINS)]
-    wanted = {ROOT, VOUCHES_PROFILES, VOUCHES_LETTERS, "2026-W48", *(DOMAIN_KEY + each for each in own)}
+    wanted = {VOUCHES_PROFILES, VOUCHES_LETTERS, *(DOMAIN_KEY + each for each in own)}
+    wanted |= {ROOT, "2026-W48"} if domain in {*SHARERS, OPERATOR} else set()
     wanted = {VOUCHES_PROFILES} if domain == BACKEND else wanted
     assert {key for key in keys if aws_allows(policy, "kms:Decrypt", calllog_guard="P", epoch=key)} == wanted
     assert not any(aws_allows(policy, "kms:Decrypt", calllog_guard="other", epoch=key) for key in keys)
@@ -275,6 +295,8 @@ def test_a_policy_of_aws_lets_each_domain_use_its_own_keys(domain: str) -> None:
     assert wraps == ({"2026-W48", VOUCHES_LETTERS} if domain == "audit" else wanted if domain == OPERATOR else set())
     week = aws_allows(policy, "kms:Decrypt", calllog_guard="P", epoch="letters-7")
     assert week == (domain in {"audit", OPERATOR}), "who opens a week's dead letters"
+    week = aws_allows(policy, "kms:Decrypt", calllog_guard="P", epoch="moments-7")
+    assert week == (domain in {"audit", "pair", OPERATOR}), "whoever seals a week's moments opens none of them"
     ends = {
         key
         for key in keys
@@ -305,12 +327,13 @@ def test_a_policy_of_vault_lets_each_domain_use_its_own_keys(domain: str) -> Non
     policy = vault_policy(domain, "P")
     keys = [ROOT, VOUCHES_PROFILES, VOUCHES_LETTERS, "2026-W48", *(DOMAIN_KEY + each for each in DOMAINS)]
     opens = {key for key in keys if vault_allows(policy, f"transit/decrypt/P-{key}", "update")}
-    assert opens == {*keys_of(domain), *({"2026-W48"} if domain != BACKEND else ())}
+    assert opens == {*keys_of(domain), *({"2026-W48"} if domain in {*SHARERS, OPERATOR} else ())}
     ends = {key for key in keys if vault_allows(policy, f"transit/keys/P-{key}", "delete")}
     assert ends == ({"2026-W48"} if domain in {"audit", OPERATOR} else set())
     wraps = {key for key in keys if vault_allows(policy, f"transit/encrypt/P-{key}", "update")}
     assert wraps == ({"2026-W48", VOUCHES_LETTERS} if domain == "audit" else opens if domain == OPERATOR else set())
     assert vault_allows(policy, "transit/decrypt/P-letters-7", "update") == (domain in {"audit", OPERATOR})
+    assert vault_allows(policy, "transit/decrypt/P-moments-7", "update") == (domain in {"audit", "pair", OPERATOR})
     assert not any(vault_allows(policy, f"transit/encrypt/P-{key}", "create") for key in keys)
     assert not any(vault_allows(policy, f"transit/decrypt/Q-{key}", "update") for key in keys)
     assert not any(vault_allows(policy, f"transit/export/encryption-key/P-{key}", "read") for key in keys)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from sys import getrefcount
 
 import pytest
 from clock_of_caches import gone_in_time
@@ -9,6 +10,7 @@ from test_rotation import PEOPLE, START, TENANT, World
 
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.crypto.entries import Person
+from calllog_guard.core.crypto.subject_secrets import month_of
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.workers.keys.key_cache import Cache, CacheLimits
 from calllog_guard.workers.keys.people.subject_keys import Keyring
@@ -118,6 +120,20 @@ async def test_who_destroys_a_key_forgets_it(world: World) -> None:
     assert kept(ring) == ([], [])
 
 
+async def test_what_seals_and_names_by_a_key_goes_with_it(world: World) -> None:
+    """Ciphers and begun HMACs are kept, not made for each leg: they hold keys, and nobody else may hold them."""
+    ring = world.fresh_ring()
+    opened, _ = await ring.open({ALICE: await living(ring)})
+    month = month_of(START.year, START.month)
+    cipher, begun = opened[ALICE].data_key(month).aes(), opened[ALICE].token_key._begun
+    assert opened[ALICE].data_key(month).aes() is cipher
+    opened.clear()
+    assert min(getrefcount(cipher), getrefcount(begun)) > 2
+    await ring.fence(ALICE, NOW_MS)
+    assert (getrefcount(cipher), getrefcount(begun)) == (2, 2), "this test's own, and the argument"
+
+
+@pytest.mark.slow
 async def test_key_bytes_lapse_in_memory_without_any_more_work(world: World) -> None:
     """The bound that receipts state holds for a worker that never hears of the person again."""
     ring = Keyring(TENANT, world.keystore, world.vault, world.clock, CacheLimits(2, 10), 2)

@@ -1,4 +1,4 @@
-"""How late events may come, as the keystore knows it: fences that were dropped under one limit keep out nobody under a higher one."""
+"""How late events may come, by the keystore: fences dropped under one limit keep out nobody under a higher one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Numbers and names that the keystore keeps in clear: what is none of ours is an error that names the key, and quotes nothing of it."""
+"""Numbers and names in the keystore's clear: what is none of ours is an error that names the key, and quotes none."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The walk: entries move into the new epoch, ratchets past the lapsed months, and the old epoch's key is destroyed in the end."""
+"""The walk: entries move into the new epoch, ratchets past lapsed months, and the old epoch's key is destroyed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -124,7 +124,7 @@ async def test_nothing_moves_within_an_epoch(world: World) -> None:
 
 
 async def test_many_people_move_in_portions_that_the_keystore_can_compare(world: World) -> None:
-    """Keys are compared together with their owners; a transaction over a whole batch of the scan would stop the server."""
+    """Keys are compared together with owners; a transaction over a whole batch of the scan would stop the server."""
     pepper, month = world.vault.pepper(TENANT), month_from("2026-11")
     people = [pepper.lookup(TENANT, SubjectId(f"user-{number}")) for number in range(700)]
     assert await world.ring.mint(dict.fromkeys(people), await world.ring.view(people), month_from("2026-08"), month)
@@ -255,7 +255,7 @@ async def test_a_key_that_nobody_claimed_is_removed_and_cannot_be_claimed_any_mo
 
 
 async def test_a_fence_is_dropped_when_it_has_nothing_left_to_keep_out_and_never_earlier(world: World) -> None:
-    """Late limit 35, backup window 14, and 30 days: the entry must outlast every event and every backup that could use it."""
+    """Late limit 35, backup window 14, and 30 days: the entry must outlast every event and backup that could use it."""
     place = person_key(TENANT, PEOPLE[2])
     for days in (20, 40, 60, 79):
         world.clock.at = START + timedelta(days=days)
@@ -412,6 +412,7 @@ class Dying(MemoryKeystore):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.slow
 async def test_killed_at_every_step_the_walk_ends_as_if_it_had_run_through(tmp_path: Path, *, after: bool) -> None:
     step, steps = 0, 0
     while True:

@@ -1,4 +1,4 @@
-"""What a keystore that has forgotten something may not bring about: nobody's generation twice, no old decision over a new person."""
+"""What a forgetful keystore may not bring about: nobody's generation twice, no old decision over a new person."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -46,7 +46,7 @@ async def replay(world: World, run: bytes) -> None:
 
 
 async def test_who_is_younger_than_the_backup_is_minted_under_another_generation(world: World) -> None:
-    """The keys are lost with the backup; a decision about them may still be somewhere, and must not meet the new person."""
+    """The keys are lost with the backup; a decision about them may be somewhere, and must not meet the new person."""
     del world.keystore.entries[person_key(TENANT, PEOPLE[0])]
     backup = dict(world.keystore.entries)
     given = {1}

@@ -1,4 +1,4 @@
-"""One entry of the keystore that is of no use is that person's matter: keyring, walk, readers and statistics give the others."""
+"""One useless entry of the keystore is that person's matter: keyring, walk, readers and statistics give the others."""
 
 from datetime import timedelta
 from pathlib import Path

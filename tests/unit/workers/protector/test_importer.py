@@ -1,4 +1,4 @@
-"""An old log is taken in by the protector's own rules, nobody comes back by it, and a killed import goes on where it was."""
+"""An old log is taken in by the protector's rules, brings nobody back, and a killed import goes on where it was."""
 
 import json
 from collections.abc import Sequence
@@ -6,18 +6,30 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from contexts import context
 from installation import event, raw
 from test_rotation import Hand
 
 from calllog_guard.adapters.disk.import_journal import Journal
-from calllog_guard.adapters.disk.old_logs import LogFile, csv_rows, digest, ndjson_lines
+from calllog_guard.adapters.disk.lines import ndjson_lines
+from calllog_guard.adapters.disk.old_logs import LogFile, csv_rows, digest, events_of
 from calllog_guard.adapters.disk.policy_file import key_files
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
+from calllog_guard.adapters.mappings.files import mapping
 from calllog_guard.adapters.memory.fakes import MemoryKeystore, MemoryWriter
 from calllog_guard.core.calls.csv_rows import columns_of
-from calllog_guard.core.calls.import_journal import Batch, Events, FileSource, Legs, Manifest, Refused
+from calllog_guard.core.calls.import_journal import (
+    Batch,
+    Events,
+    FileSource,
+    Legs,
+    Manifest,
+    Refused,
+    Skipped,
+    advanced,
+)
 from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.crypto.entries import EPOCH_KEY, GUARD_KEY
 from calllog_guard.core.crypto.jose import receipt_pem
@@ -27,6 +39,7 @@ from calllog_guard.core.identifiers import Lookup, SubjectId, Tenant
 from calllog_guard.core.policy.active import Policy
 from calllog_guard.core.policy.form import PurposeTable, TenantPolicy, Version, When
 from calllog_guard.core.records import Output
+from calllog_guard.core.sources.inputs import dialect_of
 from calllog_guard.core.stream.replay import first_appended_ms, replay_header
 from calllog_guard.errors import (
     ConfigurationError,
@@ -98,7 +111,7 @@ class Installed:
         """What seals."""
         return Sealer(self.context(), returns=returns)
 
-    async def taken(self, *events: bytes | MessageError, listed: tuple[str, ...] = ()) -> Batch:
+    async def taken(self, *events: bytes | MessageError | Skipped, listed: tuple[str, ...] = ()) -> Batch:
         """Take events in as a file's lines."""
         intake = Intake(self.context(), self.sealer(returns=False), frozenset(map(self.lookup, listed)))
         items = [Item(value, {"line": line}) for line, value in enumerate(events, 1)]
@@ -225,7 +238,7 @@ async def test_who_has_no_key_for_a_month_is_counted_and_nothing_is_written(worl
 
 
 async def test_a_replay_is_judged_by_its_first_day(world: Installed) -> None:
-    """Dated after the erasure by mistake, appended before it: without its first day the replay would bring someone back."""
+    """Dated after the erasure by mistake, appended before it: without its first day the replay would undo it."""
     sealer = world.sealer(returns=True)
     letter_ms = to_ms(NOW - timedelta(days=31))
     await world.ring.fence(world.lookup("a"), to_ms(NOW - timedelta(days=30)))
@@ -287,6 +300,96 @@ def test_rows_become_events_and_bad_ones_are_refused_by_line(tmp_path: Path) -> 
 
 
 COLUMNS = columns_of("start=at,caller=who,callee=whom,duration=s")
+TABLE = columns_of("start=timestamp,caller=caller,callee=callee,duration=duration")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_spreadsheets_csv_is_read_as_it_is(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
+    """As its country writes it: nobody should have to convert a log of calls by hand."""
+    lines = ["timestamp,caller,callee,duration", "2026-11-26T09:00:00Z,semi1@example.org,semi2@example.org,120"]
+    text = end.join([each.replace(",", delimiter) for each in lines]) + end
+    path = tmp_path / "calls.csv"
+    path.write_bytes(b"\xff\xfe" + text.encode("utf-16-le") if encoding == "utf-16-le-bom" else text.encode(encoding))
+    ((_, line, found),) = events_of(LogFile(path, 1 << 20, TABLE, "iocom", "", None))
+    assert isinstance(found, bytes)
+    assert line == 2
+    assert [each["id"] for each in json.loads(found)["parties"]] == ["semi1@example.org", "semi2@example.org"]
+
+
+def test_csv_of_any_other_dialect_is_said_by_words_and_numbers(tmp_path: Path) -> None:
+    """No header, another quote and encoding: columns are known by their numbers."""
+    path = tmp_path / "calls.csv"
+    path.write_bytes("# exported\n60:'2026-11-26T09:00:00Z':'jos\u00e9@example.org':b@example.org\n".encode("cp1252"))
+    words = {"delimiter": ":", "quote": "'", "header": "false", "encoding": "cp1252", "skip_lines": "1"}
+    columns = columns_of("duration=1,start=2,caller=3,callee=4")
+    file = LogFile(path, 1 << 20, columns, "iocom", "", None, dialect=dialect_of(words))
+    ((_, line, found),) = events_of(file)
+    assert isinstance(found, bytes)
+    assert line == 2
+    assert [each["id"] for each in json.loads(found)["parties"]] == ["jos\u00e9@example.org", "b@example.org"]
+
+
+@pytest.mark.parametrize(
+    "columns", ["start=1,caller=2,callee=3,duration=4", "start=1,caller=caller,callee=3,duration=s"]
+)
+def test_a_column_may_be_named_by_its_number_beside_a_header(tmp_path: Path, columns: str) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("when;caller;when;s\n2026-11-26T09:00:00Z;a@x.org;b@x.org;60\n")
+    ((_, _, found),) = events_of(LogFile(path, 1 << 20, columns_of(columns), "iocom", "", None))
+    assert isinstance(found, bytes)
+    assert [each["id"] for each in json.loads(found)["parties"]] == ["a@x.org", "b@x.org"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"delimeter": ";"}, "knows no delimeter"),
+        ({"header": "perhaps"}, "header"),
+        ({"quote": "''"}, "one character"),
+        ({"encoding": "klingon"}, "no encoding"),
+        ({"encoding": "utf-16"}, "no CSV in utf-16"),
+        ({"delimiter": "::"}, "one character"),
+        ({"delimiter": "#"}, "--columns"),
+    ],
+)
+def test_a_dialect_that_is_none_is_told(tmp_path: Path, words: dict[str, str], says: str) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_bytes(b"timestamp,caller,callee,duration\n2026-11-26T09:00:00Z,a,b,1\nxyz")
+    with pytest.raises(ConfigurationError, match=says):
+        list(events_of(LogFile(path, 1 << 20, TABLE, "iocom", "", None, dialect=dialect_of(words))))
+
+
+def test_a_dialect_goes_with_csv_alone(tmp_path: Path) -> None:
+    path = tmp_path / "calls.ndjson"
+    path.write_bytes(b"{}\n")
+    with pytest.raises(ConfigurationError, match="CSV"):
+        list(events_of(LogFile(path, 1 << 20, TABLE, "iocom", "", None, dialect=dialect_of({"delimiter": ";"}))))
+    with pytest.raises(ConfigurationError, match="CSV"):
+        mapping("daily", {}, {"delimiter": ";"})
+
+
+async def test_what_a_mapping_skips_is_counted_by_its_words_and_is_no_event(world: Installed) -> None:
+    intake = Intake(world.context(), world.sealer(returns=False), frozenset())
+    values: list[Any] = [call(1, "a", days=1), Skipped("a recorder"), Skipped("a room"), Skipped("a recorder")]
+    batch = await intake.batch([Item(value, {"line": line}) for line, value in enumerate(values, 1)], {0: 4})
+    assert batch.events == Events(read=1, accepted=1)
+    manifest = advanced(advanced(EMPTY, batch, 0), batch, 0)
+    assert manifest.skipped == {"a recorder": 4, "a room": 2}
+    assert manifest.events.read == 2
+
+
+async def test_a_mended_time_is_counted_by_its_reason(world: Installed) -> None:
+    """As the protector counts them: who compares clocks learns of it from the manifest."""
+    early = (NOW - timedelta(days=1, seconds=1)).isoformat()
+    batch = await world.taken(call(1, "a", days=1, ended_at=early), call(2, "a", days=1))
+    assert batch.events == Events(read=2, accepted=2)
+    manifest = advanced(advanced(EMPTY, batch, 0), batch, 0)
+    assert manifest.mended == {"skew": 2}
+    assert advanced(EMPTY, await world.taken(call(3, "a", days=1)), 0).mended is msgspec.UNSET
+
+
 HEAD, GOOD = "at,who,whom,s,note\n", "9,a,b,60,"
 
 
@@ -362,3 +465,25 @@ def test_the_manifest_has_one_byte_form() -> None:
         '"legs":{"stored":0,"removed":0,"born_expired":0,"erased":0,"listed":0,"no_purpose":0,"no_key":0},'
         '"refused":{},"refused_bytes":0,"began_at":"2026-11-24T09:00:00Z","finished_at":null}'
     )
+
+
+async def test_a_mapped_file_is_legs_by_session_and_the_same_under_another_name(
+    world: Installed, tmp_path: Path
+) -> None:
+    """Two rows of one conference are both kept; a row without caller counts a guest; taken in twice, nothing changes."""
+    rows = [
+        "timestamp;caller;callee;duration;id",
+        "2026-11-20T09:00:00Z;ana@example.org;ben@example.org;600;conf-1",
+        "2026-11-20T09:05:00Z;ana@example.org;cy@example.org;300;conf-1",
+        "2026-11-20T10:00:00Z;;dee@example.org;120;",
+        "2026-11-20T10:00:00Z;+441632960703;+441632960703;15;",
+    ]
+    names, stored = ("calls.csv", "again.csv"), []
+    for name in names:
+        (tmp_path / name).write_text("\n".join(rows))
+        file = LogFile(tmp_path / name, 1 << 20, COLUMNS, TENANT, "", None, mapping=mapping("csv-table", {}))
+        batch = await world.taken(*(each for _, _, each in events_of(file)))
+        assert (batch.events.refused, batch.legs.stored) == (0, 6)
+        stored.append(set(world.stored))
+    assert stored[0] == stored[1]
+    assert len(stored[0]) == 6

@@ -1,4 +1,4 @@
-"""A unit: bounded before it begins, one deadline from the first attempt that sent anything, and one record at fault told by itself."""
+"""A unit: bounded before it begins, one deadline from the first attempt that sent, and one faulty record told alone."""
 
 import asyncio
 from collections import Counter
@@ -132,6 +132,7 @@ async def test_one_deadline_is_over_all_attempts_once_anything_was_sent() -> Non
     assert world.log.withdrawn == 1
 
 
+@pytest.mark.slow
 async def test_what_has_sent_nothing_waits_as_long_as_the_silence_lasts() -> None:
     """A keystore that is away for an hour stops no worker: nothing was read that could be late."""
     world = World(unit_max_s=0.2)

@@ -1,4 +1,4 @@
-"""Where a role goes on: gaps halt, what nobody lost does not, and an acceptance covers what was shown and nothing else."""
+"""Where a role goes on: gaps halt, what nobody lost does not, and an acceptance covers what was shown alone."""
 
 import asyncio
 import json
@@ -235,7 +235,7 @@ async def test_a_gap_halts_is_counted_and_goes_on_once_accepted() -> None:
 
 
 async def test_offsets_that_kafka_forgot_are_known_all_the_same() -> None:
-    """(d) `offsets.retention.minutes`, or a group that was deleted: neither replays all, nor passes over what is gone."""
+    """(d) `offsets.retention.minutes`, or a deleted group: neither replays all, nor passes over what is gone."""
     installed = Installed()
     installed.extents.append(EVENTS, 0, 50)
     await installed.read_up()
@@ -258,7 +258,7 @@ async def test_an_upgrade_takes_over_what_is_committed() -> None:
 
 @pytest.mark.parametrize("marked", [True, False])
 async def test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_release_alone(*, marked: bool) -> None:
-    """`kafka-consumer-groups --reset-offsets --to-latest` loses what lies between in silence; workers of that release mark nothing."""
+    """`kafka-consumer-groups --reset-offsets --to-latest` loses what lies between unseen; those workers do not mark."""
     installed = Installed(replace(READS, marked=marked))
     installed.extents.append(EVENTS, 0, 50)
     await installed.read_up()
@@ -276,7 +276,7 @@ async def test_an_offset_that_somebody_set_ahead_is_believed_in_the_first_releas
 
 
 async def test_an_upgrade_keeps_how_far_workers_of_the_first_release_have_read() -> None:
-    """A later release had read, then the first one again, and the topic was cut behind it: no gap, although nobody marked that."""
+    """A later release had read, then the first again, and the topic was cut behind it: no gap, though none marked."""
     installed = Installed(replace(READS, marked=False))
     installed.extents.append(EVENTS, 0, 50)
     await installed.read_up()
@@ -335,7 +335,7 @@ async def test_a_topic_made_anew_is_known_by_its_id_whatever_lies_at_the_old_off
 
 
 async def test_a_crash_before_anything_was_committed_begins_anew_again() -> None:
-    """What the keystore keeps follows what is committed: an offset of the old topic, left by a race, must not come back."""
+    """What the keystore keeps follows what is committed: an old topic's offset, left by a race, must not come back."""
     installed = Installed()
     installed.extents.append(EVENTS, 0, 50)
     await installed.read_up()
@@ -378,7 +378,7 @@ async def test_a_position_that_the_log_has_passed_by_halts_in_the_middle_of_a_ru
 async def test_an_end_below_what_was_read_waits_for_its_leader_then_halts_for_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A new leader may not be whole yet; one that never will be has lost records, and others come to lie at their offsets."""
+    """A new leader may not be whole yet; one that never will be has lost records, and others take their offsets."""
     installed = Installed()
     installed.extents.append(EVENTS, 0, 50)
     await installed.read_up()

@@ -18,6 +18,7 @@ from calllog_guard.adapters.http.pages import Pages
 from calllog_guard.errors import GuardError, KeystoreSilentError, LogSilentError, ParkedError
 from calllog_guard.metrics import CounterMetric, Counters, Gauges, Metrics
 from calllog_guard.ports.log import TopicPartition
+from calllog_guard.ports.process import Duty
 from calllog_guard.settings import Settings
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.runtime.delivery import Delivery
@@ -174,7 +175,7 @@ async def test_the_page_says_it_in_words(servers: Servers) -> None:
 class Waiting:
     """A role whose work between units fails for as long as it is told to."""
 
-    name, topics = "desk", ("t",)
+    name, topics, duties = "desk", ("t",), ()
 
     def __init__(self, error: GuardError | None) -> None:
         self.error = error
@@ -189,7 +190,7 @@ def delivery(role: Waiting) -> Delivery:
     """One that is assigned, whose patience is over at once."""
     given = context(WorkerContext, settings=Settings(silent_s=0, retry_max_s=0))
     found = Delivery(role, None, SimpleNamespace(look=None), given)  # type: ignore[arg-type]
-    found._duties, found._assignment = (), 1
+    found._assignment = 1
     return found
 
 
@@ -218,3 +219,24 @@ async def test_health_tells_of_what_waits_between_units(error: GuardError, alive
     role.error = None
     await found._idle()
     assert (found.alive, found.ready, found.why) == (True, True, [])
+
+
+async def test_a_duty_of_a_role_begins_once_partitions_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The auditor's first walk found no partition, took it for somebody else's, and came an hour late."""
+    turns = list[str]()
+
+    async def walk() -> bool:
+        turns.append("walked")
+        return True
+
+    role = Waiting(None)
+    monkeypatch.setattr(role, "duties", (Duty("walk", 3600, walk),), raising=False)
+    found = delivery(role)
+    duty = next(each for each in found.duties if each.name == "walk")
+    assert (await duty.work(), turns) == (False, []), "it is tried again soon"
+
+    async def nothing(_: object) -> None: ...
+
+    monkeypatch.setattr(found, "_take_until_done", nothing)
+    await found.on_partitions_assigned([])
+    assert (await duty.work(), turns) == (True, ["walked"])

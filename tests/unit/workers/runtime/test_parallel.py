@@ -8,7 +8,7 @@ import pytest
 from calllog_guard.adapters.kafka.writer import KafkaWriter
 from calllog_guard.core.records import Output
 from calllog_guard.errors import LogSilentError
-from calllog_guard.workers.runtime.parallel import ABREAST, abreast, portions, unhurried
+from calllog_guard.workers.runtime.parallel import ABREAST, Turns, abreast, portions, unhurried
 
 
 def test_what_has_the_same_key_never_shares_a_portion_and_order_stays() -> None:
@@ -18,6 +18,28 @@ def test_what_has_the_same_key_never_shares_a_portion_and_order_stays() -> None:
 
 def test_a_portion_is_bounded() -> None:
     assert [len(each) for each in portions(range(2 * ABREAST + 1), lambda item: item)] == [ABREAST, ABREAST, 1]
+
+
+async def test_a_step_is_done_in_order_and_a_piece_that_never_comes_to_it_holds_nobody_back() -> None:
+    turns, done = Turns(), list[int]()
+    turns.begin(range(5))
+
+    async def piece(number: int) -> None:
+        try:
+            for _ in range(10 * (5 - number)):
+                await asyncio.sleep(0)
+            if number == 2:
+                raise LogSilentError("this one fails before")
+            await turns.come(number)
+            done.append(number)
+            await turns.passed(number)
+        finally:
+            await turns.passed(number)
+
+    with pytest.raises(LogSilentError):
+        await abreast(piece, range(5))
+    assert done == [0, 1, 3, 4]
+    await turns.come("of whom nobody has heard")
 
 
 async def test_others_run_before_each_portion_of_long_work() -> None:

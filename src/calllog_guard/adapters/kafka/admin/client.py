@@ -35,7 +35,7 @@ def resource(kind: str, name: str) -> Any:
 
 
 class AdminClient:
-    """A connection that is made when it is first needed, and anew after an error; synchronous, one question at a time."""
+    """A connection made when it is first needed, and anew after an error; synchronous, one question at a time."""
 
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
         self._settings, self._options = settings, options
@@ -59,14 +59,30 @@ class AdminClient:
         """
         with self._lock:
             try:
-                self._client = self._client or library("kafka.admin").KafkaAdminClient(
-                    bootstrap_servers=self._settings.kafka,
-                    bootstrap_timeout_ms=_BOOTSTRAP_MS,
-                    **connecting(self._options),
-                )
+                self._client = self._client or self._connected()
                 yield self._client
             except GuardError:
                 raise
             except (library("kafka.errors").KafkaError, OSError, RuntimeError) as error:
                 self.close()
                 raise unanswered(error) from None
+
+    def _connected(self) -> Any:
+        """A client that has found its cluster; otherwise the library would leave a thread trying for ever."""
+        made: list[Any] = []
+
+        def connection(**configs: Any) -> Any:
+            made.append(library("kafka.net.compat").KafkaNetClient(**configs))
+            return made[-1]
+
+        try:
+            return library("kafka.admin").KafkaAdminClient(
+                bootstrap_servers=self._settings.kafka,
+                bootstrap_timeout_ms=_BOOTSTRAP_MS,
+                kafka_client=connection,
+                **connecting(self._options),
+            )
+        except BaseException:
+            for each in made:
+                each.close()
+            raise

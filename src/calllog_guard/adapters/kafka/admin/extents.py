@@ -1,5 +1,5 @@
 """
-What Kafka shows of topics as a whole: ids, partitions, where each begins and ends, and what a group has committed; kafka-python.
+What Kafka shows of whole topics: ids, partitions, where each begins and ends, what a group committed; kafka-python.
 
 aiokafka speaks no protocol that knows of topic ids: it takes a topic that was made anew for the old one.
 Source: KIP-516, KIP-482.
@@ -96,7 +96,7 @@ def _hidden(admin: Any, asked: Mapping[Any, int]) -> dict[Any, Any]:
     """
     The first records of partitions whose broker found none of a time or later, although there is one.
 
-    It looks in the first segment that reaches the time, which may hold trimmed records alone: then all that is left is as late.
+    It looks in the first segment that reaches the time, which may hold trimmed records alone: then the rest is as late.
     """
     if not asked:
         return {}

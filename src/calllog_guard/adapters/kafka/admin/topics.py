@@ -50,7 +50,7 @@ class TopicFinding:
 
     @property
     def verdict(self) -> str:
-        """`ok`, `bad`; `warned` where a topic has more partitions than it was created with, or is kept longer for a while."""
+        """`ok`, `bad`; `warned` where a topic has more partitions than at creation, or is kept longer for a while."""
         least, is_range, _ = self.wanted.partition(" to ")
         told = self.setting == FOREIGN or (is_range and self.found != least)
         return "bad" if not self.good else "warned" if told else "ok"
@@ -86,7 +86,7 @@ def _settings(row: TopicRow, settings: Settings, keep_ms: int | None) -> dict[st
         # a tombstone that one broker alone has seen, or a leader that never saw it, would bring a value back
         "min.insync.replicas": "2" if settings.replicas >= _SAFE_REPLICAS else "1",
         "unclean.leader.election.enable": "false",
-        # a file goes when its youngest record has lapsed: a day's file keeps its oldest for a day longer, not for a week
+        # a file goes when its youngest record has lapsed: a day's file keeps its oldest a day longer, not a week
         "segment.ms": str(_DAY_MS),
         "segment.jitter.ms": "0",
     }
@@ -134,7 +134,8 @@ def governed(settings: Settings, keep_days: int, events: Sequence[str]) -> list[
     ours = [as_wanted(topic, settings.topic(topic)) for topic in OURS]
     if clash := {topic.name for topic in ours} & set(events):
         raise ConfigurationError(
-            f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: name another"
+            f"the policy names {', '.join(sorted(clash))} among its events, which this installation writes itself: "
+            "name another"
         )
     return [*(as_wanted(Topic.EVENTS, name) for name in events), *ours]
 
@@ -292,7 +293,7 @@ class KafkaTopics(AdminClient):
         return str(found.get("topic_id", "")), sorted(each["partition_index"] for each in found["partitions"]), values
 
     def cut(self, topic: str, offsets: dict[int, int]) -> None:
-        """Delete the records of some partitions below an offset; Kafka frees whole segments, and never the active one."""
+        """Delete the records of some partitions below an offset; Kafka frees whole segments, never the active one."""
         with self.admin() as admin:
             admin.delete_records({spot(topic, partition): offset for partition, offset in offsets.items()})
 

@@ -52,7 +52,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A version that is not followed because its record came too late; `answered`: since which day a newer one holds."""
+    """A version not followed because its record came too late; `answered`: since which day a newer one holds."""
 
     claims: Publication
     answered: date | None
@@ -61,7 +61,7 @@ class Missed:
 @dataclass(frozen=True, slots=True)
 class FollowedPolicy:
     """
-    The law: one version a day, oldest first; what was refused, with the reason, and what of it (`LATE`) leaves a hole in the law.
+    The law: one version a day, oldest first; what was refused, with the reason; what of it (`LATE`) leaves a hole.
 
     `history` has the revisions that others have replaced, too.
     """
@@ -84,15 +84,15 @@ class FollowedPolicy:
             seen: Day and revision of the newest version that this machine has followed; None: it has followed none.
 
         Raises:
-            ConfigurationError: It is older than a law that was published, or followed here: what was found, and what to do.
+            ConfigurationError: It is older than a law published, or followed here: what was found, and what to do.
 
         """
         cure = "put that version into the policy file, or publish a newer one for today (policy publish)"
         for each in self.holes(today):
             raise ConfigurationError(
-                f"tenant {each.tenant}: version {each.effective} was signed in time, but its record in the policy's topic is "
-                "younger than its day, as when the topic was restored, mirrored or made anew: it is not followed, and nothing "
-                f"begins under an older law; {cure}"
+                f"tenant {each.tenant}: version {each.effective} was signed in time, but its record in the policy's "
+                "topic is younger than its day, as when the topic was restored, mirrored or made anew: it is not "
+                f"followed, and nothing begins under an older law; {cure}"
             )
         now = in_force(self.versions, today)
         if seen is not None and (now is None or now.order < seen):
@@ -157,7 +157,7 @@ def follow(
 
 
 def _answered(missed: Publication, appended_ms: int, accepted: Iterable[Publication]) -> date | None:
-    """The day of the first newer version that was signed since the missed one lay in the topic, and so in view of it."""
+    """The day of the first newer version signed since the missed one lay in the topic, and so in view of it."""
     newer = (each for each in accepted if each.tenant == missed.tenant and each.effective > missed.effective)
     return min((each.effective for each in newer if to_ms(each.at) >= appended_ms), default=None)
 
@@ -180,7 +180,7 @@ def _claimed(records: Iterable[bytes]) -> tuple[dict[date, list[tuple[Publicatio
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Between which versions a publication wants to stand, `own` being the file's of its day: the law by which it is judged."""
+    """Between which versions a publication would stand, `own` being the file's of its day: the law that judges it."""
 
     earlier: tuple[Version, ...]
     own: Version | None

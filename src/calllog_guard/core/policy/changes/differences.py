@@ -1,5 +1,5 @@
 """
-What a change of policy does: a line per difference, those that need a deliberate word marked, and which legs lapse by it.
+What a change of policy does: a line per difference, those that need a deliberate word marked, and which legs lapse.
 
 Rules: 1. What says the same is no difference: the order of a list, a period in other units, a default in so many words.
        2. A key is what it is, not the file that it lies in: two are compared, and shown, by their fingerprint.
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
     One line: what changed, of what, from what to what; of a key, the fingerprints.
 
     Args:
-        part: The table that it is in, as `purposes`; empty: the tenant's own. `name` is whose, `field` which; empty: the whole.
+        part: The table it is in, as `purposes`; empty: the tenant's own. `name`: whose; `field`: which, or empty.
 
     """
 
@@ -46,12 +46,12 @@ class Difference(NamedTuple):
 
 
 def longer(after: Keep, before: Keep) -> bool:
-    """Whether a period reaches further than another from any day at all: 3 months do beyond 90 days, and 92 days beyond both."""
+    """Whether a period reaches further than another from any day: 3 months do beyond 90 days, 92 days beyond both."""
     return after != before and any(add(day, after) > add(day, before) for day in _DAYS)
 
 
 def differences(before: Version, after: Version) -> list[Difference]:
-    """Every difference between two versions that somebody or some leg notices; keys that are named by file are compared by name."""
+    """Every difference of two versions that a person or a leg notices; keys named by file are compared by name."""
     found: list[Difference] = []
     for name in sorted(before.tenant.keys() | after.tenant.keys()):
         old, new = before.tenant.get(name), after.tenant.get(name)
@@ -60,6 +60,24 @@ def differences(before: Version, after: Version) -> list[Difference]:
         else:
             found.extend(_whole(name, line) for line in _of_tenant(old, new))
     return found
+
+
+def effects(before: Version, after: Version) -> Iterator[str]:
+    """A line for each difference whose effect the words of the policy do not say."""
+    for name in sorted(before.tenant.keys() & after.tenant.keys()):
+        old, new = before.tenant[name], after.tenant[name]
+        if new.names_guests and not old.names_guests:
+            yield (
+                f"tenant {name}: from then on each guest of a call leaves a leg under an id of that call alone, and "
+                "two entries in the keystore; nobody can ask for it by a name, and it lapses as every leg does"
+            )
+        if old.names_guests and not new.names_guests:
+            yield f"tenant {name}: from then on guests only count; their legs until then lapse as every leg does"
+        if further := sorted(set(new.skips) - set(old.skips)):
+            yield (
+                f"tenant {name}: parties named {', '.join(further)} leave no leg from then on, and count for nothing; "
+                "legs that they have stay until they lapse"
+            )
 
 
 _Line = tuple[What, str, str, str, str, str]
@@ -94,7 +112,9 @@ def _alike(old: TenantPolicy, new: TenantPolicy, field: str) -> bool:
         return True
     if field == "supervisory_authority" and old.authority == new.authority:
         return True
-    return _said(getattr(old, field)) == _said(getattr(new, field))
+    if field == "guests" and old.names_guests == new.names_guests:
+        return True
+    return _said(getattr(old, field) or None) == _said(getattr(new, field) or None)
 
 
 def _of_purpose(name: str, was: PurposeTable, is_now: PurposeTable) -> Iterator[_Line]:
@@ -181,7 +201,7 @@ Stored = tuple[date, int, str]
 
 
 class Lapsing(NamedTuple):
-    """Of the stored legs: how many there are, how many are due on that day anyway, and how many become so by the change."""
+    """Of the stored legs: how many there are, how many are due on that day anyway, and how many by the change alone."""
 
     legs: int
     due_anyway: int

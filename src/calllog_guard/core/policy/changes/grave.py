@@ -1,10 +1,10 @@
 """
 What of a change of policy no officer decides alone, nor from one day to the next.
 
-Rules: 1. Grave are further officers, shorter periods and dropped purposes: what they do to whoever relied on the version before cannot
-          be taken back. Grave is also that one of several officers is left, who would then decide alone.  2. Two officers of the
-          version before sign the same text. A whole day lies between the second signature and its effect, in which others see it.
-       3. Two names of one key are one officer.  4. Where there is one officer, that one's signature and the day are enough. In the
+Rules: 1. Grave are further officers, shorter periods and dropped purposes: what they do cannot be undone.
+          Grave is also that one of several officers is left, who would decide alone.  2. Two officers of the
+          version before sign the same text. A whole day, in which others see it, lies between both and its effect.
+       3. Two names of one key are one officer.  4. Of a single officer, the signature and the day are enough. In the
           tenant's first day the signature alone is: nobody could ever begin else.
 """
 

@@ -1,16 +1,17 @@
 """
 A published version: one tenant's tables with the keys in them, signed by an officer, self-contained.
 
-Rules: 1. An officer of the version before must have signed it: the version before is the one with the latest earlier day.
-       2. What it lengthens it says by `lengthen`, inside the signature.  3. It never takes effect before the day on which its
+Rules: 1. An officer of the version before must have signed it: the version before has the latest earlier day.
+       2. What it lengthens it says by `lengthen`, inside the signature.  3. It takes effect no earlier than the day its
           record was appended, or whoever has a key that was an officer's once could rewrite the past.
-       4. Of one day the highest revision holds; of one revision the published one before the file's, and of two published ones
-          the later signed. So a mistake is corrected on its day, and the revision before it stays in topic and change log.
-       5. The result depends on what was published alone, not on the order in which it is read: compaction keeps no order
+       4. Of one day the highest revision holds; of one revision the published before the file's; of two published ones
+          the later signed. So a mistake is corrected on its day; the earlier revision stays in topic and change log.
+       5. The result depends on what was published alone, not on the order of reading: compaction keeps no order
           between the first and the last word about a version.
        6. What is grave two officers sign, and a day lies before it (`grave.py`).
-       7. Who begins under an older law than one that was published breaks promises that others keep: a version that was signed
-          in time and appended too late (a topic restored, mirrored, made anew) is not followed, and nobody begins without it.
+       7. Who begins under an older law than one published breaks promises that others keep: if a version was signed
+          in time but appended late (a topic restored, mirrored, remade), it is not followed, and nobody begins
+          without it.
 Source: docs/reference/topics.md, docs/how-to/write-the-policy.md; RFC 7515.
 """
 
@@ -86,7 +87,7 @@ _SIGNED: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {
 
 
 def is_publication(record: Any) -> bool:
-    """Whether a record of the policy's topic wants to be a version: all but what we keep beside it, told by what it says."""
+    """Whether a record of the policy's topic would be a version: all but what we keep beside it, told by content."""
     if record.value is None:
         return False
     key = record.key or b""
@@ -112,7 +113,7 @@ def topic_key(tenant: str, effective: date, number: int = 1) -> bytes:
 
 
 def with_keys(table: TenantPolicy, key_of: KeyOf) -> TenantPolicy:
-    """The table with the text of each key in place of its file's name; a private key in a file is refused by the checks."""
+    """The table with each key's text in place of its file's name; the checks refuse a private key in a file."""
     replace = msgspec.structs.replace
 
     def inlined(name: str) -> str:

@@ -89,7 +89,7 @@ class Answers:
         base = person.plain(table, self._a.tenant, granted.version)
         if self._a.ring.calls is not None:
             base = msgspec.structs.replace(base, calls="reference")
-        bare = Known(subjects=request.subjects)
+        bare = Known(subjects=request.subjects, linked=case.linked)
         if request.type == "disclose":
             return person.disclosure(base, bare, asked)
         if request.type == "portability":
@@ -97,6 +97,7 @@ class Answers:
         found = await self._found(set((await self._a.decider.lookups(request)).values()))
         known = Known(
             subjects=request.subjects,
+            linked=case.linked,
             flags=[_flags(each) for each in found.living.values()],
             cases=_own(found, case, table),
             disclosed=[pair for each in found.cases if (pair := self._disclosed(each)) is not None],
@@ -119,7 +120,7 @@ class Answers:
         return _Found(living, sorted(cases, key=lambda case: (case.received_at, case.place)), masks, reasons)
 
     async def _decided(self, keys: Mapping[Pseudonym, Keys]) -> dict[str, int]:
-        """The cases in which something was decided about some people, with the purposes it was about, from the ledger."""
+        """The cases with a decision about some people, and its purposes, from the ledger."""
         topic, found = self._a.settings.topic(Topic.DECISIONS), dict[str, int]()
         places = sorted({partition_of(each, self._a.settings.partitions) for each in keys})
         for record in await self._a.log.read_all(topic, places) if places else ():

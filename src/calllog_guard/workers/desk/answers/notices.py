@@ -1,12 +1,12 @@
 """
 Tells recipients and the person what became of a case, each notice sealed to whom it is for.
 
-Rules: 1. A notice is acknowledged by the log before the case says that it was sent (`Casebook.save` writes in that order): a
-          crash between the two sends it again under the same name, and readers keep the first of a case, addressee and kind.
+Rules: 1. A notice is acknowledged by the log before the case says so (`Casebook.save` writes in that order): a
+          crash between the two sends it again by the same name, readers keep the first of a case, addressee and kind.
        2. What must be told before (a restriction's end, a disclosure) is a stage that waits (`prior_notices.py`).
-       3. Whom the policy does not name is told by whoever asked: nothing is sent, and the case says so by saying nothing.
-       4. A recipient is told of those whose records went to it, once keepers have said so of all whom a case is about: until then the
-          case keeps its request, sealed. An erasure of some days is told when it is done: until then somebody may read them.
+       3. Anyone the policy omits is told by whoever asked: nothing is sent, and the case says so by saying nothing.
+       4. A recipient hears of those whose records it got, once keepers have answered for all: until then the
+          case keeps its request, sealed. An erasure of some days is told when it is done: until then they may be read.
 Source: docs/explanation/cases.md; GDPR Art. 12(3), 12(4), 18(3), 19.
 """
 
@@ -35,7 +35,7 @@ from calllog_guard.core.cases.notices import (
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import seal_to
 from calllog_guard.core.decisions.outcome import Outcome
-from calllog_guard.core.identifiers import CallId
+from calllog_guard.core.identifiers import named_call
 from calllog_guard.core.policy.active import TenantPolicy
 from calllog_guard.core.policy.facts import said
 from calllog_guard.core.policy.recipients import given_to
@@ -101,7 +101,7 @@ class Notices:
     def _addressees(
         self, case: Case, table: TenantPolicy, kind: NoticeKind, given: Given
     ) -> Iterator[tuple[str, bytes, tuple[str, ...]]]:
-        """Who is told of this kind, each with the public key and of whom; that something was done to nobody is no news to anybody."""
+        """Who is told of this kind, each with the public key and of whom; what was done to nobody is told to nobody."""
         person = table.person_notices
         if case.of_nothing and kind not in _REASONED:
             return
@@ -140,7 +140,7 @@ class Notices:
         return (msgspec.structs.replace(case, notices=case.notices | sent), outputs) if outputs else (case, [])
 
     def _given(self, case: Case, kind: NoticeKind, table: TenantPolicy, subjects: tuple[str, ...]) -> Given | None:
-        """By recipient, of whom it was given records; None where keepers have still to say so, and somebody is to be told."""
+        """By recipient, whose records it got; None where keepers have yet to say so and somebody is to be told."""
         wanted = [name for name, recipient in table.recipients.items() if kind in recipient.told]
         if case.of_nothing or not wanted:
             return {}
@@ -159,7 +159,7 @@ class Notices:
         """
         The case after a keeper has said where records had gone, and what recipients are told by that.
 
-        Who has done a thing without having said so is an earlier release's keeper: then nobody can tell, and all are told.
+        A keeper that did a thing without saying so is an earlier release's: then nobody can tell, and all are told.
         """
         trace = (case.traces or {}).get(outcome.decision)
         if trace is None or not (
@@ -190,7 +190,7 @@ class Notices:
         return (parted(case) if rests else case), outputs
 
     def _authorities(self, outcome: Outcome) -> list[str]:
-        """To whom records of the person were disclosed, as far as it opens; not of what is held in secret, or this case would tell."""
+        """To whom the person's records were disclosed, as far as it opens; secret holds are left out."""
         named = [case for name in outcome.disclosures or () if (case := self._book.get(name)) is not None]
         cases = [case for case in named if not case.secret]
         found: list[str] = []
@@ -252,7 +252,9 @@ class Notices:
         facts, calls = request.facts, self._owners.calls
         if facts is None or calls is None:
             return facts
-        return msgspec.structs.replace(facts, call_id=calls.reference(CallId(facts.call_id)))
+        return msgspec.structs.replace(
+            facts, call_id=calls.reference(named_call(facts.call_id, facts.occurrence)), occurrence=None
+        )
 
     async def remember(self, case: Case, act: Reason, request: Request | None) -> Case:
         """What an officer tells the person stays in the case, for the person's own answer."""
@@ -263,7 +265,7 @@ class Notices:
         What must be told before a request is carried out, of those whom it concerns; None where nothing must.
 
         Args:
-            given: By recipient, of whom it was given records, where other cases say it. Who was given the data may use them
+            given: By recipient, of whom it was given records, where other cases say it. A recipient may use the data
                 when a restriction has ended, and hears of it then.
 
         """
@@ -295,7 +297,7 @@ class Notices:
 
 
 def _kept(case: Case, kind: NoticeKind, table: TenantPolicy, at: datetime) -> tuple[KeptFor, ...]:
-    """What law keeps beyond this erasure, as far as there is any: the keepers have not looked yet, and no letter waits for that."""
+    """What law keeps beyond this erasure, if anything: the keepers have not looked yet, and letters do not wait."""
     again = kind == "answered" and bool(case.kept)
     if case.type != "erase" or not (kind == "erased" or again):
         return ()

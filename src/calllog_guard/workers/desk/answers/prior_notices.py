@@ -72,7 +72,7 @@ class Before:
 
     def check_word(self, case: Case, word: str, request: Request | None, table: TenantPolicy) -> None:
         """
-        As `check_request`, of an officer's `approve` or `refuse`: the policy may have changed, and an objection's restriction ends by both.
+        As `check_request`, of an officer's `approve` or `refuse`: the policy may differ; both end a restriction.
 
         Raises:
             CaseStateError: `nobody_to_tell`; the act is a dead letter, and the case stays as it is.
@@ -137,7 +137,7 @@ class Before:
         return self._notices.before(replace(granted, case=case), subjects, given) or (case, [])
 
     def _awaited(self, case: Case, table: TenantPolicy) -> Case:
-        """The case with the day on which it goes on unacknowledged: so many after it was told, however long it had waited before."""
+        """The case with the day when it goes on unacknowledged: so many after it was told, whatever the wait before."""
         name = waited_for(case.type)
         sent = case.notices.get(name)
         if sent is None:

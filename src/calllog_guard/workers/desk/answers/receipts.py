@@ -64,7 +64,7 @@ class ReceiptSigner:
         return Output(self._settings.topic(Topic.RECEIPTS), self._home, case.case.encode(), signed.encode())
 
     def _company(self, now: datetime) -> dict[str, str]:
-        """Who answers for the data, where to write and complain, and the zone of the pages; from the second level of forms on."""
+        """Who answers for the data, where to write and complain, and the zone of the pages; from level 2 on."""
         if self._vault.profile(self._tenant).forms < NAMED:
             return {}
         table = self._policy.at(now.date()).tenant[self._tenant]
@@ -74,9 +74,9 @@ class ReceiptSigner:
 
     def _clear_calls(self, fenced: datetime) -> dict[str, Any]:
         """
-        Until when a record of another party of the same calls may name a call by its id, which may be made of addresses.
+        Until when a record of another party of the same calls may name a call by its id, perhaps made of addresses.
 
-        No look at the log can tell whose call an id that is sealed is of: it is known by when such records were written last,
+        No look at the log can tell whose call an id that is sealed is of: known is when such records were written last,
         and how long any is kept.
         """
         until = self._vault.profile(self._tenant).clear_calls
@@ -87,15 +87,18 @@ class ReceiptSigner:
         return {"clear_calls": end} if end > fenced else {}
 
     def _bounds(self, fenced: datetime) -> dict[str, Any]:
-        """Until when remnants may exist: caches in seconds, the rest as times: what a topic keeps, and until its files roll."""
+        """Until when remnants may exist: caches in seconds, the rest as times: a topic's period and files' roll."""
         settings, rolls = self._settings, timedelta(days=1)
         kept = (
             2 * settings.epoch_days + settings.backup_window_days
         )  # its epoch ends, is re-wrapped, outlives the window
         lag = timedelta(milliseconds=settings.compaction_lag_ms)
+        events = fenced + timedelta(hours=settings.events_keep_h) + lag
         return {
             "cache_s": settings.cache_s,
-            "events": fenced + timedelta(hours=settings.events_keep_h) + lag,
+            "events": events,
+            # until the last day of a moment its event may be published once more, which then has its own time
+            "moments": events + timedelta(milliseconds=settings.kept_ms(Topic.MOMENTS) or 0) + rolls,
             "requests": fenced + timedelta(days=REQUESTS_KEEP_DAYS) + lag,
             "dead": fenced + timedelta(days=settings.dead_keep_days) + rolls,
             "parked": fenced + timedelta(days=settings.dead_keep_days) + rolls,
@@ -106,7 +109,7 @@ class ReceiptSigner:
 
 
 def _recipients(case: Case) -> dict[str, tuple[str, ...]]:
-    """Who was told because the person's records had gone there; nothing until keepers have said so of all whom the case is about."""
+    """Who was told as the person's records went there; nothing until keepers have said so of the case's people."""
     traces = list((case.traces or {}).values())
     if case.untold or not traces or any(each.given is msgspec.UNSET for each in traces):
         return {}

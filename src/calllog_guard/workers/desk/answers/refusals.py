@@ -44,7 +44,7 @@ class Refusals:
         return bare(content(record), partial(self._o.vault.desk_key, self._o.tenant))
 
     def of(self, record: Arrival, error: MessageError, table: TenantPolicy) -> list[Output]:
-        """The answer to a refused request; none to what no registered requester has signed, nor to a release that knows none."""
+        """The answer to a refused request; none to what no registered requester has signed, nor to an older release."""
         if self._o.ring.forms < NAMED:
             return []
         try:

@@ -2,9 +2,9 @@
 Signs what keepers have counted of a month, once each of them has closed it, together with what cases have removed.
 
 Steps (numbered for the crash tests): 1 statement written, 2 marked.
-Rules: 1. What is signed is reckoned from what is written alone: after a crash it is the same, byte for byte.  2. A month in which a partition is
-          still counted is not stated; one that had no keeper of these forms yet is, and the statement says of how many it speaks.
-       3. Copies are told of where their order may be: by law, or by a case that is no secret. Whatever else is there is left out.
+Rules: 1. The statement is reckoned from records alone: the same bytes after a crash.  2. A month that a partition still
+          counts is not stated; one without a keeper of these forms is, and the statement says for how many.
+       3. Copies are told of where their order may be: law's, or a case's that is not secret. All else is left out.
 Source: GDPR Art. 5(2); `core/audit/month_statement.py`, `core/retention/removals.py`.
 """
 
@@ -56,7 +56,7 @@ class Statements:
         self._next: datetime | None = None
 
     async def look(self) -> None:
-        """Sign what has been closed since; the ledger is read at the start, and then only while a month is over and not stated."""
+        """Sign what has closed since; the ledger is read at the start, then only while a past month is not stated."""
         now = self._a.clock.now()
         over = month_before(now.date())
         if self._a.ring.forms < FORMS or (self._stated or -1) >= over or (self._next is not None and now < self._next):

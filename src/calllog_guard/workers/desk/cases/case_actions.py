@@ -1,9 +1,9 @@
 """
-What acts on a case that is open: an officer's word, and the clock (identity shown, clarification or fee asked for and come).
+What acts on an open case: an officer's word, and the clock (identity shown, clarification or fee asked for and come).
 
-Rules: 1. An act is bound to its place as a request is: the same place means resume.  2. What was awaited and has come leads on by
-          itself where code may grant; never around an officer.  3. Only an officer refuses.  4. What the person is told of an act
-          is in the log before the case says so.
+Rules: 1. An act is bound to its place like a request: the same place resumes.  2. What was awaited leads on by
+          itself where code may grant; never around an officer.  3. Only officers refuse.  4. What a person is told
+          of an act is in the log before the case says so.
 Source: docs/explanation/cases.md; `core/cases/case_states.py`.
 """
 
@@ -47,7 +47,7 @@ _LEADS_ON: Final = frozenset({"verify", "clarify", "fee"})
 Carried = Callable[[Granted], Awaitable[Case]]
 _BYTES: Final = {"officer": 524_288}
 _BYTES_OTHERS: Final = 262_144
-"""Up to which size of its record acts may add to a case: backends' half of what officers have, and that a half of what fits a topic."""
+"""Up to which record size acts may add to a case: backends half of officers' size, these half of a topic's."""
 Stage = Callable[[Case, str, str, Sequence[Output]], Awaitable[Case]]
 
 
@@ -111,7 +111,7 @@ class Acts:
         return Granted(case, self._book.request_of(case), act.table, act.version, act.request.ground)
 
     async def _beside(self, case: Case, act: Act) -> None:
-        """What concerns the notices of a case alone: one was received, the person may be told by now, or still may not."""
+        """What concerns a case's notices alone: one was received, the person may be told by now, or still may not."""
         request, outputs = act.request, list[Output]()
         name = self._book.name_of(request, case)
         if name in case.acts:
@@ -122,7 +122,7 @@ class Acts:
             if notices is None:
                 raise CaseStateError("no_such_notice", "/to")
             case = msgspec.structs.replace(case, notices=notices)
-        elif case.review_at is None:
+        elif case.tell_at is None:
             raise CaseStateError("nothing_to_tell", "/case")
         elif request.event == "not_yet":
             case = msgspec.structs.replace(case, review_at=request.review_at)
@@ -147,7 +147,9 @@ class Acts:
             following = onward(
                 request.type,
                 awaited=awaited(case, request),
-                braked=braked(self._book, request.type, act.table, act.now, case.asked_by, people_in(request))
+                braked=braked(
+                    self._book, request.type, act.table, act.now, case.asked_by, case.people or people_in(request)
+                )
                 and not free,
                 review=reviewed(request, act.table),
                 officer_asked=case.officer and not free,
@@ -199,7 +201,7 @@ class Acts:
             raise CaseStateError("same_officer")
 
     async def _refused(self, case: Case, act: Act) -> None:
-        """Told with the reasons; of an objection the restriction that it brought ends. Raises ParkedError: that waits."""
+        """Told with the reasons; the restriction that an objection brought ends. Raises ParkedError: that waits."""
         request, ground = self._book.asked(case), act.request.ground
         outputs = list[Output]()
         if (
@@ -259,7 +261,7 @@ def _moved(case: Case, event: Event, act: Act) -> Case:
     """
     The case with the moment of an act; what was asked for twice counts from the first time.
 
-    What was asked or came earlier than it is written counts from then, but never from before the request, nor later than
+    What was asked or came earlier than it is written counts from then, but never from before the request nor later than
     the log dates it. An extension is told as it is written: no word of its own makes it timely.
     """
     at = max(case.received_at, min(act.request.received_at, act.appended_at))

@@ -1,8 +1,9 @@
 """
 Finds a person's own cases again, and keeps in them what officers told the person.
 
-Rules: 1. Only from the second level of forms on: a desk of the first release would refuse the case.  2. Nobody is minted for it.
+Rules: 1. Only from level 2 of forms on: a desk of the first release would refuse the case.  2. Nobody is minted for it.
        3. No case and no act waits for it: an entry that cannot be used counts as nobody's.
+       4. A case is theirs under the identifiers that it names: a `same_as` that was wrong shows nobody another's case.
 Source: `core/cases/case_owner.py`.
 """
 
@@ -65,7 +66,7 @@ class Owners:
         """A new case that can be found again by those whom it is about."""
         if self._ring.forms < FORMS or not request.subjects:
             return case
-        identities = await self.identities(await self._decider.subjects.known(request))
+        identities = await self.identities(await self._decider.subjects.known(request, alone=True))
         found = whose.opened(case.case, identities, secrets.token_bytes)
         return msgspec.structs.replace(case, whose=dict(found.keys))
 
@@ -74,7 +75,7 @@ class Owners:
         if case.whose is msgspec.UNSET or request is None:
             return case
         before = _parts(case)
-        lookups = await self._decider.subjects.known(request)
+        lookups = await self._decider.subjects.known(request, alone=True)
         keys = [_key(before, case.case, each) for each in await self.identities(lookups) if each is not None]
         after = whose.say(
             before, case.case, next((each for each in keys if each is not None), None), reason, secrets.token_bytes

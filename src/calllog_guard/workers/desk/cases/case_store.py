@@ -1,9 +1,9 @@
 """
 The open and ended cases of one tenant, as the desk holds them: read from their topic, kept in memory, written through.
 
-Rules: 1. A case is in memory only after it is acknowledged, and what goes with it (receipts, notices) is acknowledged before it:
-          a crash between the two says it again, never not at all.  2. What a waiting case needs of its request (identities among
-          it) is sealed under the epoch key and gone with the last save that no longer needs it.
+Rules: 1. A case is in memory once it is acknowledged, and what goes with it (receipts, notices) before it:
+          a crash between the two says it again, never not at all.  2. What a waiting case needs of its request (also
+          identities) is sealed under the epoch key and gone with the last save that no longer needs it.
 Source: docs/explanation/design.md, docs/contributing/architecture.md.
 """
 
@@ -47,7 +47,7 @@ from calllog_guard.workers.keys.people.view import pointer
 log: Final = structlog.get_logger()
 _HOUR: Final = timedelta(hours=1)
 COUNTED: Final = 2
-"""From this level of forms on a case says whose state of it is the later: a release before it refuses fields that it does not know."""
+"""From this level of forms on a case tells which of its states is later: earlier releases refuse unknown fields."""
 
 
 def name_in(record: Any) -> str:
@@ -71,7 +71,7 @@ class Casebook:
 
     @property
     def ordered(self) -> bool:
-        """Whether secret cases lie in the topic of orders: a desk of the first release may take over until the tenant is raised."""
+        """Whether secret cases lie in the topic of orders: an older desk may take over until the upgrade."""
         return self._ring.forms >= ORDERED
 
     @property
@@ -197,7 +197,7 @@ class Casebook:
         released = {case.hold for case in self._cases.values() if case.type == "release" and case.state == "closed"}
         for case in self._cases.values():
             stands = case.type == "hold" and case.hold is not None and case.hold not in released
-            if case.state in {"closed", "refused"} and case.review_at is None and not stands:
+            if case.state in {"closed", "refused"} and case.tell_at is None and not stands:
                 until = case.keep_until or max(case.stages.values(), default=now) + keep
                 if until <= now:
                     yield case
@@ -207,7 +207,7 @@ class Casebook:
         return [case for case in self._cases.values() if case.type == "hold" and case.hold]
 
     def begun_people(self, kind: Kind, now: datetime) -> Counter[str]:
-        """How many people each requester has named in cases under the same brake that were begun within the last hour, secret ones not."""
+        """How many people each requester named in cases under one brake begun in the last hour, secret ones not."""
         brake = TYPES[kind].brake
         same = {name for name, rule in TYPES.items() if brake and rule.brake == brake}
         # what is older never counts again: it is left behind here, so that no request pays for every case there is
@@ -221,7 +221,7 @@ class Casebook:
 
     @contextmanager
     def begun(self, case: Case) -> Iterator[None]:
-        """While a case is being written for the first time, the brake counts it already: others are opened beside it."""
+        """While a case is being written for the first time the brake counts it already: others are opened beside it."""
         self._begun[case.case] = case
         try:
             yield
@@ -334,7 +334,7 @@ class Casebook:
         The request of a case that waits.
 
         Raises:
-            CaseStateError: `request_lost`: changed, another case's, or of an epoch that is destroyed. What acts on the case is a dead
+            CaseStateError: `request_lost`: changed, another case's, or of a destroyed epoch. The act is a dead
                 letter; an officer can still refuse it.
 
         """
@@ -342,14 +342,14 @@ class Casebook:
         return decode(REQUESTS, self._part(case, "request", case.sealed or "") or b"", stored=True)
 
     def asked(self, case: Case) -> Request | None:
-        """The same; None where it is not kept, or does not open any more: whoever knows the case knows it by its ticket."""
+        """The same; None where it is not kept, or no longer opens: whoever knows the case knows it by its ticket."""
         try:
             return self.request_of(case) if case.sealed else None
         except CaseStateError:
             return None
 
     async def renew(self, most: int = 1000) -> int:
-        """Seal up to so many cases anew under the present epoch, so that none keeps an old epoch alive; how many it were."""
+        """Seal up to so many cases anew under the present epoch, so that none keeps an old one alive; how many."""
         epoch = pointer(await self._ring.view([]))
         old = list(islice((case for case in self._cases.values() if case.epoch not in {None, epoch}), most))
         renewed: list[Case] = []

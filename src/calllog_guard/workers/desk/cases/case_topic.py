@@ -1,7 +1,7 @@
 """
-The topics of cases as the desk of its tenant reads them: as a whole when the partition is assigned, and their ends again and again.
+The topics of cases as the tenant's desk reads them: whole when the partition is assigned, their ends repeatedly.
 
-Rules: 1. Of two states of a case the higher stands, wherever it lies.  2. Kafka keeps the last one of a key: where that is an older one
+Rules: 1. A case's higher state stands, wherever it lies.  2. Kafka keeps the last one of a key: if that is an older one
           (a paused desk wrote it), or none of ours, the one that stands is written again before compaction takes it.
        3. Secret cases that an earlier release left among the others are moved, once the tenant is raised.
        4. The parts of what was disclosed of a secret hold go as soon as those in the topic of exports do.

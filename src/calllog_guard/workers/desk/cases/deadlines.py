@@ -1,9 +1,9 @@
 """
-What the days bring to the cases: alarms before answers are due, notices that nobody acknowledges, cases whose time is over.
+What the days bring to the cases: alarms before answers are due, notices not acknowledged, cases whose time is up.
 
-Rules: 1. An alarm is a line of the log with the case's id and a number in the metrics; each is told once per process, the newest of
+Rules: 1. An alarm is a log line with the case's id, and a metric; each is told once per process, the newest of
           a case stands for those before it.  2. What is counted never includes a secret case.
-       3. A case is looked at closely when it has changed or its next alarm's day has come; its dates are worked out once for all
+       3. A case is examined when it changed or its next alarm's day came; its dates are worked out once for all
           that are alike to the day.
        4. It runs between units, so that no case changes meanwhile.
 Source: docs/explanation/cases.md, docs/reference/metrics.md; GDPR Art. 12(3), 19; DPA 2018 s.164A.
@@ -29,7 +29,7 @@ log: Final = structlog.get_logger()
 _EVERY: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 CALM: Final = timedelta(days=19)
-"""No alarm is earlier: no month has fewer than 28 days, and a week before its end is the first; two days for the zones."""
+"""No alarm is earlier: no month has fewer than 28 days, the first is a week before its end; two days for the zones."""
 _AT_ONCE: Final = 1000
 """Cases renewed or forgotten between two units; a new epoch comes once a week."""
 
@@ -91,8 +91,8 @@ class Deadlines:
             if case.notices:
                 age, lapsed = self._unacknowledged(case, now)
                 oldest, late = max(oldest, age), late + lapsed
-            if case.review_at is not None and case.review_at <= now:
-                self._tell(case, "review", calendar.day(case.review_at))
+            if case.tell_at is not None and case.tell_at <= now:
+                self._tell(case, "review", calendar.day(case.tell_at))
             if not case.open:
                 continue
             counts[case.type, case.waits_for or "none"] += 1

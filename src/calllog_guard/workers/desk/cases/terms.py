@@ -4,6 +4,7 @@ What the tenant's policy means for a case: its dates, its brake, and whether an 
 Source: docs/explanation/cases.md; `core/cases/deadlines.py`, `core/cases/case_states.py`.
 """
 
+from collections import defaultdict
 from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Final
@@ -31,7 +32,10 @@ _BRAKES: Final = {
 _CHANGES: Final = 100
 """People an hour, where the policy does not say `changes_per_hour`."""
 TOGETHER: Final = 20
-"""Identifiers of one request whose answer is carried away: hardly anybody has more, so that an officer looks whose they are."""
+"""
+Identifiers of one request whose answer is carried away, or which are to be one person: hardly anybody has more, so an
+officer looks at more.
+"""
 
 
 def calendar(table: TenantPolicy) -> Calendar:
@@ -93,15 +97,24 @@ def dated(case: Case, table: TenantPolicy) -> Case:
 
 
 def limit(kind: Kind, table: TenantPolicy) -> int | None:
-    """About how many people cases of this type and its like may be begun in an hour by one requester; None where nothing brakes."""
+    """About how many people one requester may begin cases of such types in an hour; None where nothing brakes."""
     brake = TYPES[kind].brake
     return int(getattr(table, _BRAKES[brake]) or _CHANGES) if brake else None
+
+
+def limits(table: TenantPolicy) -> dict[tuple[str, ...], int]:
+    """The limit of each brake, by the types that share it."""
+    shared: dict[str, list[Kind]] = defaultdict(list)
+    for kind, row in TYPES.items():
+        if row.brake:
+            shared[row.brake].append(kind)
+    return {tuple(kinds): limit(kinds[0], table) or 0 for kinds in shared.values()}
 
 
 def braked(book: Casebook, kind: Kind, table: TenantPolicy, now: datetime, by: str, people: int) -> bool:
     """Whether a requester has asked about so many people within the hour that so many more wait for an officer."""
     most = limit(kind, table)
-    carried = TYPES[kind].brake == "export" and people > TOGETHER
+    carried = (TYPES[kind].brake == "export" or TYPES[kind].several) and people > TOGETHER
     return most is not None and (carried or book.begun_people(kind, now)[by] + people > most)
 
 
@@ -125,7 +138,7 @@ def awaited(case: Case, request: Request) -> frozenset[WaitsFor]:
 
 
 def people_in(request: Request) -> int:
-    """How many people a request may concern: as many as it names identifiers, for nobody knows yet which are one person's."""
+    """How many people a request may concern: one per identifier it names, as which are one person's is unknown."""
     return max(1, len(set(request.subjects or ())))
 
 
@@ -172,7 +185,7 @@ def reviewed(request: Request, table: TenantPolicy) -> bool:
     """
     Whether an objection is put to an officer.
 
-    There is a right to object only to what rests on legitimate interests (Art. 21(1)) and to direct marketing (21(2)); that any
+    One may object only to what rests on legitimate interests (Art. 21(1)) and to direct marketing (21(2)); that any
     other purpose is not among them is a refusal, so a human's.
     """
     if request.type != "object" or absolute(request, table):

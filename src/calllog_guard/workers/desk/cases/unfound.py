@@ -1,7 +1,7 @@
 """
 Where nobody, or nothing, was found: the case goes to an officer, and nothing is said to be done of nothing.
 
-Rules: 1. What is an answer of its own (an erasure, a copy, a consent) is given as one; all else would be closed as done, so an officer
+Rules: 1. What is its own answer (an erasure, a copy, a consent) is given; all else would close as done, so an officer
           says what it comes to.  2. Until then whoever may still come is restricted, where that was asked for.
        3. A correction is told once a keeper has made it: until then its case keeps the request, sealed.
 Only from the second level of forms on. Source: docs/explanation/cases.md; GDPR Art. 5(1)(d), 16, 19, 22.
@@ -83,7 +83,7 @@ class Unfound:
     def made(
         self, case: Case, reached: list[str], table: TenantPolicy, now: datetime
     ) -> tuple[Case, list[str], list[Output]]:
-        """A correction once keepers have made it, the stages that are new and what is told; an officer has it where they found no leg."""
+        """A correction once keepers made it, new stages and what is told; an officer has it where no leg was found."""
         if case.type != "rectify" or case.sealed is None or "rewritten" not in reached:
             return case, reached, []
         if not sum(case.legs.values()):
@@ -95,7 +95,7 @@ class Unfound:
 
 
 def afresh(case: Case) -> Case:
-    """The case before it is looked who is known: while an officer had it, somebody may have come who can be corrected or freed."""
+    """The case before it is looked who is known: meanwhile somebody may have come who can be corrected or freed."""
     if case.type not in _NOW or case.decisions or case.known is not False:
         return case
     return msgspec.structs.replace(case, known=msgspec.UNSET, unknown=msgspec.UNSET, linked=msgspec.UNSET)

@@ -1,8 +1,8 @@
 """
-Cases that were granted and could not be carried out, because something of one person's cannot be used: nobody else's wait for them.
+Granted cases that cannot be carried out, since something of one person's cannot be used: no other person's case waits.
 
-Rules: 1. The request stays in its case, sealed, so that its record may be forgotten.  2. What was asked later about the same person
-          waits behind, total erasures excepted: these need nothing of it.  3. Each is tried again by itself, with growing pauses.
+Rules: 1. The request stays in its case, sealed, so its record may be forgotten.  2. Later requests about that person
+          wait, except total erasures, which need nothing of it.  3. Each is retried by itself, with growing pauses.
        4. So many at once are no single people's matter: requests wait.
 Source: docs/adr/0011-one-persons-matter.md.
 """
@@ -111,7 +111,7 @@ class WaitingCases:
             await self._tried(Granted(case, request, table, version, waited=True))
 
     async def again(self) -> int:
-        """Try what is due, each behind what was asked about the same person before; how many wait, without secret ones."""
+        """Try what is due, each behind earlier ones about the same person; how many wait, without secret ones."""
         due = [case for name in self._pauses if self._pauses.due(name) and (case := self._book.get(name))]
         for case in sorted(due, key=lambda each: each.place):
             await self._once_more(case.case)

@@ -2,9 +2,10 @@
 Carries a granted request out as far as the desk does: decisions into the ledger, then the fence or the flags.
 
 Steps (numbered for the crash tests): 2 decision written, 3 fenced.
-Rules: 1. The decision is acknowledged before the person's entry changes.  2. Every step may be repeated: ids derive from the
+Rules: 1. The decision is acknowledged before the person's entry changes.  2. Steps may be repeated: ids derive from the
           request.  3. Whoever is minted between the decision and the fence gets a decision too.
        4. A standing rule needs a person to stand with: who was never seen is minted for it.
+       5. Who else the erased were is forgotten once the last of them is fenced, not before: a crash would lose them.
 Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
@@ -24,7 +25,7 @@ from calllog_guard.core.crypto.subject_secrets import Month, floor_month, month_
 from calllog_guard.core.decisions.decision import UNSEEN, Decision, Entry, decision_id, seal_entry, unseen_pseudonym
 from calllog_guard.core.decisions.hold import LAW_FROM
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
-from calllog_guard.core.identifiers import DecisionId, Lookup, Pseudonym, partition_of
+from calllog_guard.core.identifiers import DecisionId, Lookup, Pseudonym, named_call, partition_of
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import RESTRICTS, TYPES, DecisionType, kinds
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
@@ -34,6 +35,7 @@ from calllog_guard.workers.desk.decisions.decision_writer import DecisionWriter
 from calllog_guard.workers.desk.decisions.granted import ENDED, Granted, PlannedDecision, Telling, parts_of, span_of
 from calllog_guard.workers.desk.decisions.subjects import Subjects
 from calllog_guard.workers.keys.people.law_copies import LawCopy
+from calllog_guard.workers.keys.people.links import PersonLinks
 from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
 from calllog_guard.workers.runtime.parallel import abreast
 
@@ -47,7 +49,7 @@ _LAW: Final = 20_000
 
 
 class Decided(NamedTuple):
-    """The case with its decisions, the places in the request of those whom they are about, and which decisions were written just now."""
+    """The case with its decisions, their people's places in the request, and which decisions were written just now."""
 
     case: Case
     indexes: tuple[int, ...]
@@ -81,7 +83,16 @@ def _amend(request: Request) -> bytes:
     if request.facts is None:
         return b""
     facts = request.facts
-    return encode(Amend(call=facts.call_id, role=facts.role, joined_at=facts.joined_at, left_at=facts.left_at))
+    session = facts.session or msgspec.UNSET
+    return encode(
+        Amend(
+            call=named_call(facts.call_id, facts.occurrence),
+            role=facts.role,
+            joined_at=facts.joined_at,
+            left_at=facts.left_at,
+            session=session,
+        )
+    )
 
 
 _NOTHING: Final = Telling()
@@ -93,6 +104,7 @@ class Decider(DecisionWriter):
     def __init__(self, context: WorkerContext, book: Casebook) -> None:
         super().__init__(context, book)
         self._vault, self._keep_days, self.subjects = context.vault, context.keep_days, Subjects(context.ring)
+        self.links = PersonLinks(context.ring, self.subjects.homes)
 
     async def lookups(self, request: Request) -> dict[int, Lookup]:
         """See Subjects: by number, everybody whom a request is about."""
@@ -107,7 +119,7 @@ class Decider(DecisionWriter):
         `renewed` puts people under the holds that name them; nobody is fenced who appeared after it looked.
 
         Raises:
-            ParkedError: Of some whose entries cannot be used, or who cannot be put under a hold yet; the others are fenced.
+            ParkedError: Of those with unusable entries, or who cannot be put under a hold yet; the others are fenced.
 
         """
         case, named = granted.case, await self.subjects.named(granted.request)
@@ -134,6 +146,8 @@ class Decider(DecisionWriter):
         self._steps.reached("erase.fence")
         for error in parked.values():  # everybody else who was named is fenced
             raise error
+        await self.links.cut(list(named.lookups.values()))
+        self._steps.reached("erase.cut")
         return case
 
     async def _fence(self, view: View, cut_off: int, lookup: Lookup) -> bool:
@@ -143,8 +157,8 @@ class Decider(DecisionWriter):
         """
         See Erasure.
 
-        A keeper may have raised the cut-off of somebody who was first stored after the case had called them nobody: only of
-        whoever lives in a later generation than that is it sure that they have returned since.
+        A keeper may have raised the cut-off of somebody first stored after the case had called them nobody: so only
+        a life in a later generation than that proves a return since.
         """
         case, decisions = granted.case, []
         person = self._ring.person(lookup, view.raw[lookup])
@@ -179,7 +193,7 @@ class Decider(DecisionWriter):
         lookups = named.lookups
         if kind in MINTS and case.unknown and case != self._book.get(case.case):
             case = await self._book.save(case)  # once they are minted, nobody could tell that nobody was known
-        view, persons = await self._there(granted, lookups, mint=kind in MINTS)
+        view, persons = await self.there(granted, lookups, mint=kind in MINTS)
         found = await self._planned(granted, parts, lookups, persons, told, view)
         case = self._to_trace(case, [(named.places.get(index, index), decision) for index, decision in found])
         if TYPES[kind].law and not TYPES[kind].restricts:
@@ -202,7 +216,7 @@ class Decider(DecisionWriter):
         told: Telling,
         view: View,
     ) -> list[tuple[int, Decision]]:
-        """The decisions about those who live, and about the copies of those who did, each by its number in the request."""
+        """The decisions about the living and about the copies of those who lived, each by its number in the request."""
         found = [
             (index, decision)
             for index, lookup in lookups.items()
@@ -215,12 +229,12 @@ class Decider(DecisionWriter):
         return found + (self._of_former(granted, lookups, persons, told, view) if former else [])
 
     async def look(self, granted: Granted, told: Telling) -> tuple[Case, set[str]]:
-        """Have keepers say how much a disclosure would give; the case, and what they have said so far. May be called again."""
+        """Have keepers say how much a disclosure would give; the case, and what is said so far. Repeatable."""
         case, lookups = granted.case, await self.lookups(granted.request)
         named = msgspec.structs.replace(
             case, jti=f"{case.case} look {len(case.acts)}"
         )  # anew for an officer's every word
-        view, persons = await self._there(granted, lookups, mint=False)
+        view, persons = await self.there(granted, lookups, mint=False)
         parts, told = parts_of(granted.request, 0, reviewed=False), replace(told, look=True)
         planned = await self._planned(replace(granted, case=named), parts, lookups, persons, told, view)
         looks = [each for _, each in planned]
@@ -231,7 +245,7 @@ class Decider(DecisionWriter):
         return case, set(said.values())
 
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
-        """Whom another request restricts still, before an officer or until they are told: they stay so although this one has ended."""
+        """Whom another request still restricts, before an officer or until told: they stay so after this one."""
         found: set[Lookup] = set()
         for each in self._book:
             ends = each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)
@@ -244,7 +258,7 @@ class Decider(DecisionWriter):
         return found
 
     async def _may_own(self, case: Case, person: Person) -> bool:
-        """Whether a case is a person's, by its tags; yes where that cannot be known, as of who was not known when it was opened."""
+        """Whether a case is a person's by its tags; yes where that is unknown, as of who was unknown when it opened."""
         if case.whose is msgspec.UNSET or case.unknown or person.pseudonym is None:
             return True
         try:
@@ -253,10 +267,10 @@ class Decider(DecisionWriter):
             return True
         return keys is None or tag_of(keys.identity, case.case) in case.whose
 
-    async def _there(
+    async def there(
         self, granted: Granted, lookups: Mapping[int, Lookup], *, mint: bool
     ) -> tuple[View, dict[Lookup, Person]]:
-        """Who of them is living; with `mint` everyone is. Raises EntryUnreadableError: several are identifiers of one person."""
+        """Who of them is living; with `mint` everyone is. Raises EntryUnreadableError: several may be one person."""
         wanted = list(dict.fromkeys(lookups.values()))
         came = to_ms(granted.case.appended_at)
         while True:
@@ -340,7 +354,7 @@ class Decider(DecisionWriter):
         told: Telling,
         view: View,
     ) -> list[tuple[int, Decision]]:
-        """The copies that law keeps of people, each partition asked once about each person; of an access, where nobody is asked anyway."""
+        """The copies law keeps of people, each partition asked once a person; of an access, where nobody asks."""
         request, many = granted.request, self._settings.partitions
         numbers = {lookup: index for index, lookup in lookups.items()}
         ledger, found = self._vault.epoch_key(pointer(view), self._tenant, "ledger"), list[tuple[int, Decision]]()
@@ -362,7 +376,7 @@ class Decider(DecisionWriter):
     async def by_law(
         self, granted: Granted, lookups: Mapping[int, Lookup], law: Iterable[LawCopy]
     ) -> list[tuple[Lookup, int, Pseudonym]]:
-        """In which partitions law keeps copies of people, each with a generation and a name of nobody's that lives there."""
+        """In which partitions law keeps copies of people, each with a generation and a name there that is nobody's."""
         numbers = {lookup: index for index, lookup in lookups.items()}
         ledger = self._vault.epoch_key(pointer(await self._ring.view([])), self._tenant, "ledger")
         return [

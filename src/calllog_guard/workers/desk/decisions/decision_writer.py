@@ -1,5 +1,5 @@
 """
-Decisions on their way to the ledger: each has a name, a moment and an epoch; the case names it before the ledger has it.
+Decisions on their way to the ledger: each has a name, moment and epoch; the case names it before the ledger has it.
 
 Source: docs/explanation/design.md.
 """
@@ -16,7 +16,7 @@ from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.decisions.decision import Decision, decision_id, unseen_pseudonym, version_at
 from calllog_guard.core.decisions.standing_rules import Correction, Rule
-from calllog_guard.core.identifiers import CallId, DecisionId, Pseudonym, partition_of, record_key
+from calllog_guard.core.identifiers import CallId, DecisionId, Pseudonym, named_call, partition_of, record_key
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.types import TRACED, DecisionType
 from calllog_guard.core.topics import Topic
@@ -40,19 +40,23 @@ class DecisionWriter:
     def _placed(self, granted: Granted, index: int, partition: int, ledger: Secret) -> tuple[DecisionId, Pseudonym]:
         """A decision with a name of nobody in a partition; the same on a repeat."""
         name = decision_id(self._tenant, f"{granted.case.name} law {partition}", index, 0)
+        return name, self.nobody(name, partition, ledger)
+
+    def nobody(self, name: DecisionId, partition: int, ledger: Secret) -> Pseudonym:
+        """A pseudonym of nobody's in a partition, for a decision about nobody's records; the same on a repeat."""
         for number in count():
             pseudonym = unseen_pseudonym(ledger, DecisionId(f"{name}.{number}"))
             if partition_of(pseudonym, self._settings.partitions) == partition:
-                return name, pseudonym
+                return pseudonym
         raise AssertionError("numbers do not end")
 
-    def _rule(self, granted: Granted, part: PlannedDecision, token_of: Callable[[CallId], Any]) -> Rule:
+    def _rule(self, granted: Granted, part: PlannedDecision, token_of: Callable[[CallId, str], Any]) -> Rule:
         """What a decision says beyond its type."""
         request = granted.request
         facts = None
         if part.kind == "rectify" and request.facts:
             given = request.facts
-            token = str(token_of(CallId(given.call_id)))
+            token = str(token_of(named_call(given.call_id, given.occurrence), given.session or ""))
             facts = Correction(token=token, role=given.role, joined_at=given.joined_at, left_at=given.left_at)
         return Rule(range=span_of(request.range) if part.kind == "erase" else None, mask=part.mask, facts=facts)
 

@@ -1,13 +1,13 @@
 """
-Copies for a disclosure: of what it is about from the day it is asked for, and of what is held for the authority that demands it.
+Copies for a disclosure: of what it is about from the day of the request, and of what is held for its authority.
 
-Rules: 1. A disclosure that waits (for a second officer, for the person to be told) marks like a hold: its copies are made when it is
-          asked for, so that no erasure, expiry or objection in between empties it.  2. They are kept as under a secret hold: whoever
+Rules: 1. A waiting disclosure (second officer, notice to the person) marks like a hold: its copies are made when it is
+          asked for: no erasure, expiry or objection empties it.  2. They are kept as under a secret hold: whoever
           is erased meanwhile learns of the disclosure by its own notice, and where the law forbids that by nothing.
-       3. They go when the case has ended, whatever its end.  4. What an officer holds for an authority is given to that one alone;
+       3. They go when the case has ended, whatever its end.  4. What is held for an authority is given to it alone;
           what is held in secret only where the request names the hold.
        5. Before anybody is told of it, keepers say whether there is anything to give: a disclosure of nothing is none.
-Only from the second level of forms on. Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md; GDPR Art. 17(3)(b), (e).
+From level 2 on. Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/cases.md; GDPR Art. 17(3)(b),(e).
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ import msgspec
 from calllog_guard.core.cases.case import ANNOUNCED, ASKED, FOUND, Case
 from calllog_guard.core.codec import to_ms
 from calllog_guard.core.decisions.decision import case_id, request_name
-from calllog_guard.core.decisions.hold import READY, Terms, hold_id
+from calllog_guard.core.decisions.hold import DISCLOSED, READY, Terms, hold_id
 from calllog_guard.core.identifiers import Lookup, Pseudonym
 from calllog_guard.core.requests.fields import Hold
 from calllog_guard.core.requests.request import AUDIENCE, Request
@@ -54,7 +54,7 @@ class Disclosures:
         self._holds, self._a, self._next = holds, holds.context, holds.context.clock.now()
 
     def _name(self, iss: str, jti: str) -> str:
-        return f"disclosure:{case_id(self._a.tenant, request_name(iss, jti))}"
+        return f"{DISCLOSED}{case_id(self._a.tenant, request_name(iss, jti))}"
 
     def check_request(self, request: Request) -> None:
         """
@@ -85,7 +85,7 @@ class Disclosures:
         ]
 
     async def produced(self, granted: Granted, lookups: Mapping[int, Lookup], told: Telling) -> Telling:
-        """What is to be given of copies, with those of whom nothing else is left: the disclosure's own, and the authority's."""
+        """The copies to give, and the people who have nothing else left: the disclosure's own, and the authority's."""
         case, request, standing = granted.case, granted.request, await self._holds.standing()
         own = {hold_id(self._a.tenant, self._name(case.asked_by, case.jti)), case.hold}
         wanted = set(lookups.values())
@@ -129,7 +129,7 @@ class Disclosures:
             self._next = self._a.clock.now()
 
     def over(self, cases: Iterable[Case], now: datetime) -> list[tuple[str, Request, LogPlace]]:
-        """The releases that are due, once a minute: of copies whose disclosure has ended, each as a request of our own."""
+        """The releases that are due, once a minute: of copies whose disclosure has ended, each as an own request."""
         found: list[tuple[str, Request, LogPlace]] = []
         if now < self._next:
             return found

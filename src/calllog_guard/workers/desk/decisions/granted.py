@@ -157,9 +157,10 @@ def ended(mask: int) -> PlannedDecision:
 
 
 def at_rest(case: Case, request: Request) -> Case:
-    """The case once the desk has done its part: without its request, and closed where nobody else has anything to do."""
+    """The case once the desk has done its part: without its request, and closed where nobody else has work."""
     telling = request.notify == "when_lifted" and not case.of_nothing
-    case = msgspec.structs.replace(parted(case, telling=telling), review_at=request.review_at if telling else None)
+    review = request.review_at if telling else case.review_at
+    case = msgspec.structs.replace(parted(case, telling=telling), review_at=review)
     owed = any(case.progress.get(each) != AT_ONCE for each in case.decisions)  # of others a keeper tells
     return case if owed and case.ladder else msgspec.structs.replace(case, state="closed")
 
@@ -176,6 +177,6 @@ def _withdrawn(person: Person, mask: int) -> Person:
 
 
 def _consented(person: Person, mask: int) -> Person:
-    """The later word counts, also after an objection: only what rests on consent can be consented to (`check_purposes`)."""
+    """The later word counts, even after objection: only what rests on consent can be consented (`check_purposes`)."""
     withdrawn, objected = person.withdrawn & ~mask, person.objected & ~mask
     return replace(person, consented=person.consented | mask, withdrawn=withdrawn, objected=objected)

@@ -1,12 +1,12 @@
 """
 Holds at the desk: ordered by officers, over everyone named and in whatever generation they come back; and released.
 
-Steps (numbered for the crash tests): 1 entry made, 2 people named in it, 3 keys marked, 4 decisions written, 5 flags set,
+Steps (for the crash tests): 1 entry made, 2 people named in it, 3 keys marked, 4 decisions written, 5 flags set,
 6 told; of a release: 1 decisions written, 2 flags, 3 secret destroyed.
-Rules: 1. A person's key is marked before the decision is written: from then on no erasure destroys it before the copies are made.
-       2. The terms name everyone before the ledger does, so that a release finds them all.  3. Who returns after an erasure is
+Rules: 1. A person's key is marked before the decision is written: no erasure then destroys it before the copies exist.
+       2. The terms name everyone before the ledger does: a release finds them all.  3. Whoever is back after erasure is
           under the same holds before anything else is decided about them.
-       4. What law keeps of somebody who is erased is theirs: a hold that is ordered later has it copied, for as long as it stands.
+       4. What law keeps of an erased person is theirs: a hold ordered later has it copied, for as long as it stands.
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md, docs/explanation/cases.md.
 """
 
@@ -32,6 +32,7 @@ from calllog_guard.core.decisions.decision import (
     version_at,
 )
 from calllog_guard.core.decisions.hold import (
+    DISCLOSED,
     LAW_FROM,
     READY,
     Covered,
@@ -89,8 +90,8 @@ class Holds:
         The hold that a new request is about, and whether it is secret.
 
         Raises:
-            HoldReleasedError: `known_hold` for an order under a name that was used, `unknown_hold` for a release or a disclosure.
-            RequestRefusedError: `not_of_this_hold`: somebody is named whom the hold does not; `unreadable_hold`; of a disclosure
+            HoldReleasedError: `known_hold` for an order by a used name, `unknown_hold` for a release or disclosure.
+            RequestRefusedError: `not_of_this_hold`: one named is not in the hold; `unreadable_hold`; of a disclosure
                 `not_for_this_authority`, and `secret_hold` where the person would be told of it before.
 
         """
@@ -120,7 +121,7 @@ class Holds:
 
     async def hold(self, granted: Granted) -> Case:
         """
-        Put everyone named under the hold who is there; may be called again after a crash. Nobody is minted: it would show.
+        Put everyone named under the hold who is there; repeatable after a crash. Nobody is minted: it would show.
 
         Raises:
             EntryUnreadableError: Of some whose entries cannot be used; the others are under it.
@@ -196,7 +197,7 @@ class Holds:
         ]
 
     async def _erased(self, lookups: Collection[Lookup]) -> list[tuple[Lookup, int, Pseudonym]]:
-        """Earlier generations of people who were erased: where the erasure still runs, the key is there and can be marked."""
+        """Earlier generations of erased people: where the erasure still runs, the key is there and can be marked."""
         persons, unreadable = self._ring.persons(await self._ring.view(list(lookups)))
         if not unreadable and not any(person is not None and person.cut_off for person in persons.values()):
             return []
@@ -216,7 +217,7 @@ class Holds:
 
     async def _marked(self, name: HoldId, terms: Terms, case: Case, version: str, each: Covered) -> Decision | None:
         """
-        The decision about one person, whose key bears its mark; None when the key is gone, and so all that could be held.
+        The decision about one person, whose key bears its mark; None when the key is gone, and with it the records.
 
         Raises:
             ParkedError: The key of a living person is missing, cannot be used, or has no room for the mark.
@@ -284,7 +285,7 @@ class Holds:
 
     async def renewed(self, version: str, lookups: Collection[Lookup] | None = None) -> Telling:
         """
-        Put who has returned after an erasure under the holds that name them; what may be told of the holds on these people.
+        Put whoever returned after an erasure under the holds that name them; what may be told of their holds.
 
         Args:
             version: The policy in force.
@@ -327,9 +328,9 @@ class Holds:
 
     async def _widened(self, standing: dict[HoldId, tuple[Case, Terms]]) -> dict[HoldId, tuple[Case, Terms]]:
         """
-        The same, each over whoever else its people are by now: a hold is over a human, not over one of their identifiers.
+        The same, each over whoever else its people are by now: a hold is over a human, not over an identifier.
 
-        Of whom that cannot be known the hold stays as it is: what is asked about them, or about whom they are, waits itself.
+        Of whom that cannot be known the hold stays as it is: what is asked about them, or who they are, waits.
         """
         homes = self._a.decider.subjects.homes
         named = sorted({Lookup(each) for _, terms in standing.values() for each in terms.subjects})
@@ -338,7 +339,13 @@ class Holds:
         found = dict(standing)
         for name, (case, terms) in standing.items():
             subjects = [Lookup(each) for each in terms.subjects]
-            all_of_them = [other for each in subjects for other in (each, where[each], *others[where[each]])]
+            humans = [(each, others[where[each]]) for each in subjects]
+            alone = terms.name.startswith(DISCLOSED)
+            all_of_them = [
+                other
+                for each, human in humans
+                for other in (each, where[each], *(human.ruled if alone else human.known))
+            ]
             known = set(subjects)
             if fresh := [each for each in dict.fromkeys(all_of_them) if each not in known]:
                 with suppress(HoldReleasedError):  # another desk was faster

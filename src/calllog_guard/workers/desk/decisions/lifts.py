@@ -4,6 +4,7 @@ Ends restrictions: finds which stand on a person and where each comes from, and 
 Rules: 1. The ledger says which stand, the casebook from whom; it is read only for people who are restricted.
        2. An end of all is one decision without a rule; an end of some is one per restriction, in the name of its case.
        3. It may be done again after a crash: what has ended stands no more, and the flags are told whole.
+       4. On whom a `same_as` alone makes the same person it ends what it ends on those named, and nothing of their own.
 Source: GDPR Art. 18(1) and (3); `core/decisions/restriction.py`, `core/decisions/standing_rules.py`.
 """
 
@@ -30,6 +31,8 @@ from calllog_guard.workers.desk.answers.notices import Given
 from calllog_guard.workers.desk.context import DeskContext
 from calllog_guard.workers.desk.decisions.granted import Granted, PlannedDecision
 
+OFFICERS: Final = "+officer"
+"""Ends the name of a case that puts on all what an officer, or nobody knows who, put on one; no `jti` has a plus."""
 _LEVEL: Final = 2
 """From this level of forms on a case says which restrictions its lift has met."""
 
@@ -64,13 +67,19 @@ class Lifting:
         people = {lookup: self._ring.person(lookup, raw) for lookup, raw in view.raw.items()}
         officer = bool(case.approvals) or self._role(case) == "officer"
         found: dict[Lookup, Met] = {}
-        for index, lookup in lookups.items():
+        ends = {name for name, word in (case.lifts or {}).items() if word == "ended"}  # before a crash
+        for index, lookup in sorted(lookups.items(), key=lambda item: item[0] in named.said):
             person = people[lookup]
             if person is not None and person.pseudonym is not None and person.closed:
-                standing = await self._standing(person, person.pseudonym)
+                standing = await self.standing(person, person.pseudonym)
                 before = [each for each in standing if not self._since(each, case)]
                 ending = ended_by(before, officer=officer, named=request.case)
-                found.setdefault(lookup, Met(request.subjects[named.places[index]], person, standing, ending))
+                if index in named.said:
+                    ending = tuple(each for each in ending if each.case in ends - {RESTORE})
+                else:
+                    ends |= {each.case for each in ending}
+                if ending or index not in named.said:
+                    found.setdefault(lookup, Met(request.subjects[named.places[index]], person, standing, ending))
         return found
 
     def _since(self, each: StandingRestriction, case: Case) -> bool:
@@ -80,7 +89,7 @@ class Lifting:
 
     def given(self, granted: Granted, met: Mapping[Lookup, Met]) -> Given | None:
         """
-        By recipient, of whom it was given records, by the cases whose restrictions end; None where the case itself says it.
+        By recipient, whose records it got, by the cases whose restrictions end; None where the case itself says it.
 
         Raises:
             UntracedError: A keeper has still to say so of one.
@@ -162,7 +171,8 @@ class Lifting:
 
     # --- what stands --------------------------------------------------------------------------------------------------
 
-    async def _standing(self, person: Person, pseudonym: Pseudonym) -> tuple[StandingRestriction, ...]:
+    async def standing(self, person: Person, pseudonym: Pseudonym) -> tuple[StandingRestriction, ...]:
+        """The restrictions that stand on a person. Raises EntryUnreadableError."""
         keys = await self._ring.keys_of(pseudonym)
         standing, restricts, made = Standing(), False, defaultdict[str, list[str]](list)
         for decision in await self._decisions(pseudonym) if keys is not None else ():
@@ -213,6 +223,8 @@ class Lifting:
             return "unknown"
         if case.type == "object":
             return "objection"
+        if case.jti.endswith(OFFICERS):
+            return "officer"
         role = self._role(case)
         return "backend" if role == "backend" else "officer" if role == "officer" else "unknown"
 

@@ -1,11 +1,11 @@
 """
-Who somebody is in the log whose person entry cannot be used: looked for by what keepers can open, so that an erasure is possible.
+Who somebody is in the log whose person entry cannot be used: found by what keepers can open, so an erasure is possible.
 
-The lookup is known, the pseudonym is not: it lies in the entry alone. But every key entry seals the lookup of its person, and keepers
-know whose legs there are. Each partition is asked once a day; whoever finds the key makes the entry anew, restricted, because what the
+The lookup is known, the pseudonym is not: it lies in the entry alone. Each key entry seals its person's lookup; keepers
+know whose legs there are. Each partition is asked daily; the key's finder makes the entry anew, restricted, as what the
 person chose is lost with it, and the erasure goes the usual way.
-Rules: 1. An entry is made anew only from a key entry that opens, and only in the place of bytes that do not.  2. Nobody is taken for
-          unknown before every partition has answered, nor while anybody's key cannot be opened: it may be theirs.  3. Only from the
+Rules: 1. An entry is made anew only from a key entry that opens, in the place of bytes that do not.  2. Nobody is
+          unknown before all partitions answered, nor while any key does not open: it may be theirs.  3. Only from the
           second level of forms on.
 Source: docs/adr/0011-one-persons-matter.md.
 """
@@ -96,7 +96,7 @@ class Searcher:
         return await self._a.book.save(msgspec.structs.replace(case, progress=progress))
 
     async def _latest(self, lookup: Lookup) -> int:
-        """The latest generation of somebody about whom anything was decided, as far as the ledger can still be opened."""
+        """The latest generation of somebody about whom anything was decided, as far as the ledger still opens."""
         latest, topic = 0, self._a.settings.topic(Topic.DECISIONS)
         for record in await self._a.log.read_all(topic, range(self._a.settings.partitions)):
             if record.value is None or not record.key or record.key[:1] == INTERNAL_KEY or is_result(record.key):

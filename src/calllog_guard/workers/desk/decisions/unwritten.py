@@ -1,9 +1,9 @@
 """
 Decisions that a case names and the ledger never got: no keeper answers them, and the case would stay open for ever.
 
-A desk names a decision in its case before it writes it. If it dies in between, and the person was erased before it is back (by an
+A desk names a decision in its case before writing it. If it dies in between, and the person is erased meanwhile (by an
 officer's request in the topic of orders, which is read first), that decision is never written.
-Rules: 1. What the ledger has stays named: it is carried out.  2. It is read only where a name is left for which nothing was written.
+Rules: 1. What the ledger has stays named and is carried out.  2. It is read only where a name is left without a record.
 Source: docs/contributing/architecture.md.
 """
 

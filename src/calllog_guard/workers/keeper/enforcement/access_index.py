@@ -1,12 +1,12 @@
 """
 The accesses to one partition of legs, found by the offsets of somebody's legs: an index that survives a restart.
 
-Rules: 1. Nobody stands in it: legs by their offsets, actors by the names of their keys.  2. It can always be rebuilt from the topic,
-          and is where it was made of another topic, or by other registered keys, or is older than a month: what the topic has
+Rules: 1. Nobody stands in it: legs by offset, actors by their keys' names.  2. It can always be rebuilt from the topic,
+          and is where it is of another topic, or by other registered keys, or over a month old: what the topic has
           forgotten it forgets, too.  3. One write for what was read at once, with how far that was.
-Rows: `p` -> the head; `b` block id -> line, time, which of the block's offsets were opened; `a` day id -> line, time, last offset
-looked at; `m` day -> the least of these; `u` id -> line, time, of accesses that do not say which they opened; `c` digest -> a signed
-record that is there; `x` id -> an access that nobody believes. A block is 1,024 offsets, an id partition and offset of the access.
+Rows: `p` -> the head; `b` block id -> line, time, the block's opened offsets; `a` day id -> line, time, last offset
+looked at; `m` day -> the least of these; `u` id -> line, time, of accesses not saying so; `c` digest -> a signed
+record that is there; `x` id -> a disbelieved access. A block is 1,024 offsets, an id the access' partition and offset.
 """
 
 import struct
@@ -40,7 +40,7 @@ _FAR: Final = (1 << 63) - 2
 """Beyond every offset."""
 _NO_BITS: Final[Mapping[str, int]] = {}
 _MOST_LINES: Final = 10_000
-"""Of different actors and purposes: whoever writes one of nobody's writes a million, as long as nobody has to prove anything."""
+"""Of different actors and purposes: whoever writes one of nobody's writes a million, while no proof is due."""
 _DOUBTED_BYTES: Final = 16_384
 """Of an access that nobody believes; one of ours has at most 5,000 offsets."""
 _LIFE: Final = timedelta(days=30)

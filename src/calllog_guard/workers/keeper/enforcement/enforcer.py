@@ -1,11 +1,11 @@
 """
 What the keeper does for a decision once its barrier is read, a method per type of decision.
 
-Steps of an erasure (numbered for the crash tests): 1 fence repeated, 2 barrier read, 3 key destroyed, 4 legs tombstoned,
+Steps of an erasure (for the crash tests): 1 fence repeated, 2 barrier read, 3 key destroyed, 4 legs tombstoned,
 5 outcome and result written.
-Rules: 1. Every effect may be repeated.  2. What cannot be done yet stays pending and is tried again.  3. Hundreds of thousands of
-          legs are taken in portions (`workers/keeper/decision_work.py`), each named, tombstoned and out of the index before the next.
-       4. An erasure needs nobody's key: where that does not open, what law would keep can be copied by nobody, and everything goes.
+Rules: 1. Effects may be repeated.  2. What cannot be done yet stays pending and is retried.  3. Hundreds of thousands
+          of legs go in portions (`workers/keeper/decision_work.py`), each named, tombstoned and unindexed first.
+       4. An erasure needs nobody's key: where that does not open, nothing can be copied for law, and everything goes.
 Source: docs/explanation/design.md, docs/explanation/cases.md.
 """
 
@@ -35,6 +35,7 @@ from calllog_guard.workers.keeper.enforcement.readership import Readership
 from calllog_guard.workers.keeper.enforcement.results import Results, tokens_of
 from calllog_guard.workers.keeper.enforcement.tracing import Tracer
 from calllog_guard.workers.keeper.held_copies import Copies
+from calllog_guard.workers.keeper.revisions import siblings
 from calllog_guard.workers.keys.people.law_copies import KeptOf
 
 log: Final = structlog.get_logger()
@@ -127,7 +128,7 @@ class Enforcer:
         came.difference_update(key for _, key in rows)
 
     async def _remove(self, work: Work, legs: Sequence[bytes]) -> None:
-        """Name legs in the ledger where that is what the auditor looks for, tombstone them, and take them out of the index."""
+        """Name legs in the ledger where the auditor looks for that, tombstone them, and take them out of the index."""
         if not legs:
             return
         if not work.decision.total:
@@ -196,7 +197,7 @@ class Enforcer:
         return any(each.type == "hold" and name.encode() in shard.pending for name, each in ruled.items())
 
     async def _counted(self) -> None:
-        """A keystore without this erasure is an older one, also between two heartbeats: one rise for all that just ended."""
+        """A keystore without this erasure is older, also between two heartbeats: one rise for all that just ended."""
         self._destroyed += 1
         mine = self._destroyed
         async with self._rise:
@@ -253,6 +254,11 @@ class Enforcer:
         await self.results.removed(work)
         return Ended.DONE
 
+    async def noted(self, work: Work) -> Ended:
+        """Who is one person is the desk's work, and of a replay: here is written that no epoch is kept for it."""
+        await self.results.done(work, "looked")
+        return Ended.DONE
+
     async def _rectify_copies(self, work: Work) -> Ended:
         """What law keeps of somebody who is erased is corrected where it lies; the older state goes with compaction."""
         amend, shard, found = decode(AMENDS, work.entry.task), work.shard, 0
@@ -271,19 +277,23 @@ class Enforcer:
             return await self._rectify_copies(work)
         rule = rule_of(work.decision, keys)
         facts = rule.facts if rule else None
-        key = record_key(work.pseudonym, facts.token) if facts else b""
-        there = work.shard.index.facts(key) if facts else None
-        if not await self._tracer.told(work, lambda _, each: each == key):
+        rows = (
+            [row for row in siblings(work.shard, record_key(work.pseudonym, facts.token)) if row[0].mask]
+            if facts
+            else []
+        )
+        legs = [key for _, key in rows]
+        if not await self._tracer.told(work, lambda _, each: each in legs):
             return Ended.MORE
-        if facts is not None and there is not None:
-            values = await self._t.log.fetch(self._t.legs, work.shard.partition, {key: there.offset})
-            if key not in values:
-                raise LegMovedError([key])
-            output = await self.arrivals.correction(key, values[key], facts)
-            await self._t.writer.write([output] if output else [])
+        if facts is not None and rows:
+            places = {key: there.offset for there, key in rows}
+            values = await self._t.log.fetch(self._t.legs, work.shard.partition, places)
+            if missing := [key for key in legs if key not in values]:
+                raise LegMovedError(missing)
+            outputs = [await self.arrivals.correction(key, values[key], facts) for key in legs]
+            await self._t.writer.write([output for output in outputs if output])
         self._steps.reached("enforce.corrected")
         await self._tracer.again(work)
-        legs = [key] if there is not None else []
         await self.results.report(work, "rewritten", tokens_of(legs), len(legs))
         return Ended.DONE
 

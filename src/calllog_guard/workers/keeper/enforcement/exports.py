@@ -1,5 +1,5 @@
 """
-Gives a person, or an authority that two officers approved, the legs that were asked for: opened, and sealed to the asker's key.
+Gives a person, or an authority two officers approved, the requested legs: opened, and sealed to the asker's key.
 
 Rules: 1. Parts are written as they are made, so that memory stays bounded; a repeat writes the same keys.
        2. Nothing but the sealed parts leaves; the outcome names their digests.  3. Nothing stored is an answer too.
@@ -25,7 +25,7 @@ from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg, parse_header
 from calllog_guard.core.crypto.subject_secrets import month_from
-from calllog_guard.core.identifiers import ID_LETTERS, HoldId, record_key
+from calllog_guard.core.identifiers import ID_LETTERS, HoldId, record_key, shown_subject
 from calllog_guard.core.requests.types import TYPES, AnswerKind
 from calllog_guard.core.retention.purposes import Purpose, due_day
 from calllog_guard.errors import LegMovedError, MessageError
@@ -72,8 +72,9 @@ def exported(facts: LegFacts, leg: Leg, purposes: tuple[Purpose, ...]) -> Export
 
     """
     mine = [each for each in purposes if facts.mask & each.bit]
+    known = {name: getattr(leg, name) for name in Leg.__struct_fields__ if name in ExportedLeg.__struct_fields__}
     return ExportedLeg(
-        **{name: getattr(leg, name) for name in Leg.__struct_fields__ if name in ExportedLeg.__struct_fields__},
+        **known | {"subject": shown_subject(leg.subject)},
         purposes=tuple(each.name for each in mine),
         kept_until=due_day(facts.day, facts.mask, purposes).isoformat(),
         until={each.name: due_day(facts.day, each.bit, (each,)).isoformat() for each in mine},
@@ -87,7 +88,7 @@ class Scope:
 
     Args:
         rows: The legs that are to be given, packed so that they sort by day.
-        records: The offsets of all with their days; `purposes` with the masks that they were sealed with, where that is known.
+        records: The offsets of all with their days; `purposes` with the masks they were sealed with, where known.
         held: The copies that are to be given beside them, by token, each with its hold.
         left_out: How many are not given, by the reason why.
         holds: Of which copies are still to be looked at, and behind which of them.
@@ -170,6 +171,8 @@ class Exporter:
         return True
 
     def _see(self, work: Work, scope: Scope, facts: LegFacts, key: bytes) -> None:
+        if not facts.mask:
+            return  # it stands in place of a leg that was removed
         kind, span = work.decision.type, scope.task.range
         scope.records[facts.offset] = facts.day
         if not work.shard.took_purposes(work.pseudonym):

@@ -1,9 +1,9 @@
 """
 The keeper's effects for `hold` and `release`.
 
-Steps (numbered for the crash tests): 1 copied, 2 reported, 3 mark cleared; of a release: 1 secret destroyed, 2 copies tombstoned.
-Rules: 1. The mark that keeps a person's key is cleared only when the result is in the ledger.  2. A release ends in the absence of
-          every copy that was written before it; what comes later goes on sight.
+Steps (for crash tests): 1 copied, 2 reported, 3 mark cleared; of a release: 1 secret destroyed, 2 copies tombstoned.
+Rules: 1. The mark that keeps a person's key is cleared once the result is in the ledger.  2. A release ends when
+          every copy written before it is gone; what comes later goes on sight.
 Source: docs/adr/0004-a-hold-is-a-copy.md, docs/explanation/design.md.
 """
 
@@ -63,7 +63,7 @@ class Preserver:
         return Ended.DONE
 
     async def unmark(self, decision: Decision) -> None:
-        """The copies of a hold are made: it delays nothing any more. A key that cannot be used bears no mark that counts."""
+        """The copies of a hold are made: it delays nothing any more. An unusable key bears no mark that counts."""
         mark = id_bytes(decision.decision)
 
         def cleared(keys: Keys) -> Keys:

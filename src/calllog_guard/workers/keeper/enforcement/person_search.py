@@ -18,13 +18,13 @@ _AT_ONCE: Final = 500
 
 
 class Finder:
-    """The keeper's part: opens the keys of everybody who has legs in its partition, or about whom something was decided."""
+    """The keeper's part: opens the keys of all who have legs in its partition, or about whom anything is decided."""
 
     def __init__(self, tools: KeeperContext, enforcer: Enforcer) -> None:
         self._t, self._enforcer = tools, enforcer
 
     async def search(self, work: Work) -> Ended:
-        """Find out whose key seals the lookup, and make that person's entry anew; say whether anybody's could not be opened."""
+        """Find out whose key seals the lookup, and make that person's entry anew; say whether any did not open."""
         people = await self._people(work)
         if people is None:
             return Ended.MORE

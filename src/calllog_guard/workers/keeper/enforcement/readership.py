@@ -1,7 +1,7 @@
 """
 Who has opened which legs: the record of accesses, read once into an index, and then followed.
 
-Rules: 1. Whoever asks names the time from which on nothing more can have been opened: what was read up since answers them all.
+Rules: 1. An asker names the time after which nothing more can be opened: what was read since answers them all.
        2. What is lost, and what nobody can read, is said: whoever must not be left out is told (Art. 19).
        3. What its actor has to have proven and has not is counted and alarmed, names nobody and chooses no recipient.
 Source: GDPR Art. 15(1)(c), 19; `core/answers/readers.py`, `core/policy/actors.py`, `access_index.py`.
@@ -160,7 +160,8 @@ class Readership:
 
     def _judged_by(self) -> Judge:
         t = self._t
-        return Judge(t.policy.actors(t.tenant), t.vault.guard_id(), self._topic, t.settings.topic(Topic.DEAD))
+        dead, cases = t.settings.topic(Topic.DEAD), t.settings.topic(Topic.CASES)
+        return Judge(t.policy.actors(t.tenant), t.vault.guard_id(), self._topic, dead=dead, cases=cases)
 
     async def _follow(self, place: int) -> None:
         indexes = self._open  # empty as soon as the partitions are somebody else's

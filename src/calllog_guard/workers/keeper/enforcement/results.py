@@ -1,9 +1,9 @@
 """
 What a keeper did, said to the desk and kept in the ledger beside its decision.
 
-Rules: 1. Both in one write, so that a rebuild never reports anew.  2. The legs that go are named in the ledger before their
-          tombstones: the auditor looks for all of them.  3. So many names fit a record; more come in parts, `.legs`, `.legs-2` and so on,
-          and the result says how many they are.
+Rules: 1. Both in one write, so that a rebuild never reports anew.  2. Legs that go are named in the ledger before their
+          tombstones: the auditor looks for all of them.  3. What exceeds a record comes in parts, `.legs`, `.legs-2`,
+          counted in the result.
 Source: docs/explanation/design.md, docs/reference/messages.md.
 """
 

@@ -1,9 +1,9 @@
 """
-Where the legs had gone that a decision is about, told to the desk before any of them goes: whoever was given them is told (Art. 19).
+Where a decision's legs had gone, told to the desk before any of them goes: whoever was given them is told (Art. 19).
 
-Rules: 1. The offsets of the legs say it, and they go with the legs: so it is told first.  2. After a crash in between fewer legs are
-          left and fewer readers found: the desk keeps all that it was ever told.  3. Only from the second level of forms on.
-       4. Whoever reads until a flag stands in the person's entry is on record by then: it is looked once it does.  5. An erasure of some
+Rules: 1. The legs' offsets say it and go with them: so it is told first.  2. After a crash in between fewer legs are
+          left and fewer readers found: the desk keeps all that it was ever told.  3. Only from level 2 of forms on.
+       4. Who reads until the person's entry is flagged is on record then: the look follows.  5. An erasure of some
           days and a correction raise no flag: it is looked once more when they are made.
 Source: GDPR Art. 19; `readership.py`.
 """
@@ -52,7 +52,7 @@ class Tracer:
 
     async def told(self, work: Work, concerns: Concerns = every, mask: int = 0) -> bool:
         """
-        Whether the desk knows where the legs had gone that a decision concerns; False when its turn is over, or nothing is flagged yet.
+        Whether the desk knows where a decision's legs had gone; False when its turn is over, or nothing is flagged yet.
 
         Args:
             mask: The purposes that it takes away.

@@ -2,8 +2,8 @@
 Counts what lapses before it goes, by the rule by which it does, for the signed statement of each month.
 
 Steps of a portion (numbered for the crash tests): 1 counted; the keeper then tombstones.
-Rules: 1. Counted first, removed then: what a crash has left is removed and not counted again.  2. A month is closed by the first sweep
-          behind its end, before anything goes: what has not gone by then is left, and counts when it goes.  3. What is left is counted then,
+Rules: 1. Counted first, then removed: a crash's rest is removed, not recounted.  2. A month closes by the first sweep
+          behind its end, before anything goes: what is there counts when it goes.  3. What is left is counted then,
           copies included.  4. Only from the second level of forms on.
 Source: GDPR Art. 5(2); `core/retention/removals.py`; `workers/desk/answers/statements.py`.
 """

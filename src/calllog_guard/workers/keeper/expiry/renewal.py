@@ -1,10 +1,10 @@
 """
 Legs of restricted people are appended anew before Kafka's own retention takes them.
 
-The topic of the legs forgets what was appended longer ago than the longest period and GRACE_DAYS. Whatever lives is swept before
-that; who is restricted is not swept, and what they may need for a claim must not go by age either.
+The topic of legs forgets what was appended before the longest period and GRACE_DAYS. Whatever lives is swept before
+that; people under restriction are not swept, and what they may need for a claim must not go by age either.
 
-Rules: 1. A leg is written again under its own key, byte for byte, once half of the grace is used up: nothing is opened for it, but a
+Rules: 1. A leg is rewritten under its own key, byte for byte, once half of the grace is used up: none is opened but a
           leg that still names its call by its id, which gets the call's reference.
        2. No protector writes such a leg any more, so nothing newer is covered: it is older than any period.
 Source: docs/explanation/cases.md; GDPR Art. 18(2).
@@ -46,7 +46,7 @@ class Renewal:
         self._at: dict[int, tuple[str, bytes]] = {}
 
     async def renew(self, shard: Shard) -> bool:
-        """Append some of the old legs of whoever is restricted again, and say whether there are more; the index follows when they are read back."""
+        """Append old legs of restricted people again, say if more remain; the index follows their reading."""
         t = self._t
         start, at = self._at.pop(shard.partition, ("", b""))
         people = sorted(each for each in shard.restricted if each >= start)
@@ -70,7 +70,7 @@ class Renewal:
         return False
 
     async def _referred(self, person: str, values: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
-        """The legs of a person; those of an older version in the one that is written now, where the person's key can be used."""
+        """The legs of a person; those of an older version in the present one, where the person's key is usable."""
         calls = self._t.ring.calls
         if calls is None or all(_is_newest(value, calls) for value in values.values()):
             return values

@@ -1,16 +1,16 @@
 """
-Anonymise at expiry: lapsing legs are counted before they go, and what at least K people stand behind is published, once.
+Anonymise at expiry: lapsing legs are counted before they go; what at least K people stand behind is published once.
 
-How it goes. A leg that is due is counted at once into its partition's tally of the running month, and tombstoned: waiting for the
-month's end is the tally's part, never the leg's. The tally is a sealed record `~cells.<month>.<month of the calls>` of the ledger's
-partition. When a month is over, each keeper says so for each of its partitions (`~cells.closed`) and counts into later months only.
-Who keeps partition 0 reads what all have closed, adds up (a person lives in one partition), publishes the cells behind which K people
-stand to `calllog.statistics`, marks the month (`~cells.published`) and tombstones its tallies; cells of fewer are never told.
-Steps of a counting (numbered for the crash tests): 1 fetched, 2 counted; the keeper then tombstones. Of a publication: 3 published,
+How it goes. A due leg is counted at once into its partition's tally of the month, and tombstoned: waiting for the
+month's end is the tally's part, not the leg's. The tally is a sealed record `~cells.<month>.<calls' month>` of its
+ledger partition. After a month, each keeper says so per partition (`~cells.closed`) and counts into later months only.
+Partition 0's keeper reads what all closed, adds up (a person lives in one partition), publishes cells that K people
+stand behind to `calllog.statistics`, marks the month (`~cells.published`) and drops tallies; smaller cells stay untold.
+Steps of a counting (for the crash tests): 1 fetched, 2 counted; tombstones follow. Of a publication: 3 published,
 4 marked.
-Rules: 1. A tally names the legs of its last batch: those still there after a crash are removed and not counted again, and nothing else is
-          counted before.  2. Nothing is counted before the partition was read to the end that it had when it was assigned, or an index
-          built anew would count what was removed long ago.  3. A published cell is never written again, whatever is found later.
+Rules: 1. A tally names the legs of its last batch: those left after a crash are removed, not recounted; nothing else is
+          counted before.  2. Nothing is counted before the partition is read to its end at assignment, or an index
+          built anew would count what was removed.  3. A published cell is never rewritten, whatever is found later.
        4. Who is erased, or restricted, is not counted: the leg goes with the erasure, or waits for the lift.
        5. Losing a count is allowed, telling of few people is not: a tally whose epoch is destroyed counts nothing.
 Source: docs/how-to/write-the-policy.md; GDPR recital 26.
@@ -30,7 +30,7 @@ from calllog_guard.core.crypto.entries import Person
 from calllog_guard.core.crypto.key_bytes import KeyBytes
 from calllog_guard.core.crypto.leg_envelope import open_leg
 from calllog_guard.core.crypto.subject_secrets import Month, month_from, month_of, month_text
-from calllog_guard.core.identifiers import EpochName, Pseudonym
+from calllog_guard.core.identifiers import EpochName, Pseudonym, is_guest
 from calllog_guard.core.records import Output
 from calllog_guard.core.retention.purposes import Purpose, anonymises
 from calllog_guard.core.retention.statistics import Cell, cell_of, statistics, tag_of
@@ -67,7 +67,7 @@ _MARKS: Final = msgspec.json.Decoder(Mark)
 
 @dataclass(slots=True)
 class TallyBook:
-    """What one partition has counted: tallies with the epoch of their seal, and the last month that is closed, published, forgotten."""
+    """One partition's counts: tallies with their epoch, and the last month that is closed, published, forgotten."""
 
     tallies: dict[TallyName, tuple[Tally, EpochName]] = field(default_factory=dict)
     closed: Month | None = None
@@ -190,7 +190,7 @@ class Statistician:
         shard.unsure |= unknown
         book = self._books[shard.partition]
         lapsed = self._running(book)
-        legs: list[tuple[Cell, bytes]] = []
+        legs: list[tuple[Cell, bytes | None]] = []
         counted: dict[bytes, int] = {}
         gone: list[bytes] = []
         for key, value in values.items():
@@ -199,9 +199,10 @@ class Statistician:
             if key[:22].decode() in unknown or (person is not None and person.closed):
                 continue  # restricted a moment ago: its keeper will read of it; or nobody can tell
             gone.append(key)
-            cell = _cell(facts, value, opened) if _counts(facts, table, person) and opened else None
-            if cell is not None and opened is not None:
-                legs.append((cell, tag_of(opened.token_key.tally_key(), lapsed, cell)))
+            found = _cell(facts, value, opened) if _counts(facts, table, person) and opened else None
+            if found is not None and opened is not None:
+                cell, guest = found
+                legs.append((cell, None if guest else tag_of(opened.token_key.tally_key(), lapsed, cell)))
                 counted[key] = facts.offset
         if counted:
             name = TallyName(lapsed, _called(next(iter(batch.values()))[0]))
@@ -214,7 +215,7 @@ class Statistician:
     async def _people(
         self, pseudonyms: set[Pseudonym]
     ) -> tuple[dict[Pseudonym, tuple[Person, KeyBytes]], set[Pseudonym]]:
-        """Who of them lives, with their key bytes; whoever is fenced is not among them. And of whom nothing can be told."""
+        """Who of them lives, with their key bytes; no fenced person. And of whom nothing can be told."""
         owners = await self._t.ring.owners(sorted(pseudonyms))
         view = await self._t.ring.view([lookup for lookup, _ in owners.values()])
         persons, unreadable = self._t.ring.persons(view)
@@ -322,11 +323,11 @@ def _counts(facts: LegFacts, purposes: tuple[Purpose, ...], person: Person | Non
     return person is not None and anonymises(facts.day, facts.mask & ~person.objected & ~person.withdrawn, purposes)
 
 
-def _cell(facts: LegFacts, value: bytes, opened: KeyBytes) -> Cell | None:
-    """The cell of a leg; None when it opens no more: it goes uncounted."""
+def _cell(facts: LegFacts, value: bytes, opened: KeyBytes) -> tuple[Cell, bool] | None:
+    """The cell of a leg, and whether it is a guest's; None when it opens no more: it goes uncounted."""
     try:
         leg = read_leg(open_leg(value, opened.data_key(_called(facts))))
-        return cell_of(facts.day, leg.kind, leg.outcome, _span(leg), leg.parties)
+        return cell_of(facts.day, leg.kind, leg.outcome, _span(leg), leg.parties), is_guest(leg.subject)
     except (MessageError, ValueError):
         return None
 

@@ -1,7 +1,7 @@
 """
 Holds a sweep back that would take more at once than it may by itself, until an officer says so.
 
-Rules: `core/retention/sweep_brake.py`. What a partition may lose is judged once a round, and told; the others are swept on.
+Rules: `core/retention/sweep_brake.py`. A partition's loss is judged once a round, and told; others are swept on.
 """
 
 import asyncio

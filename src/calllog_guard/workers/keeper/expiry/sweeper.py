@@ -2,11 +2,11 @@
 Expiry: legs whose last purpose has lapsed are tombstoned, in portions between the keeper's units.
 
 Steps (numbered for the crash tests): 1 due, 2 tombstoned.
-Rules: 1. Who is restricted, or has a hold whose copies are still to be made, is not swept, nor is for this round whose entries
+Rules: 1. Not swept is who is restricted, or has a hold still to be copied, nor for this round anybody whose entries
           cannot tell: their legs take nobody else's place in a portion.  2. Nothing is swept before the partition was
           read to the end that it had when it was assigned: what was replaced or removed since would not be known.
-          Nor while the clocks disagree, nor more at once than `sweep_brake.py` lets go: what was swept does not come back.
-       3. A leg that is to be anonymised is counted first (`statistics.py`), and every leg by its rule (`removal_counts.py`).
+          Nor while clocks disagree, nor more at once than `sweep_brake.py` lets go: what was swept is gone.
+       3. A leg to be anonymised is counted first (`statistics.py`), and every leg by its rule (`removal_counts.py`).
 Source: docs/how-to/write-the-policy.md; GDPR Art. 5(1)(e), 18.
 """
 
@@ -50,7 +50,7 @@ class Sweeper:
         self.next_ms = 0
 
     async def sweep(self, shards: Mapping[int, Shard]) -> None:
-        """Portions of one partition after the other for a short time, so that no unit or decision waits for a million legs."""
+        """Portions of one partition after the other for a short time: no unit or decision waits for a million legs."""
         now = to_ms(self._t.clock.now())
         if not self._unswept and now >= self.next_ms:
             self._unswept.extend(shards)
@@ -77,7 +77,7 @@ class Sweeper:
                 return
 
     async def _portion(self, shard: Shard) -> bool:
-        """One portion of what is due in a partition; whether there is more, or will be once all is read that was there."""
+        """One portion of what is due in a partition; whether more is there, or will be once all is read."""
         t = self._t
         if await t.reached(t.legs, shard.partition) < shard.known_from:
             return True

@@ -1,12 +1,13 @@
 """
 Where a person's entry lies, however an identifier leads to it, and who else the same human is.
 
-Rules of identity may have been others when somebody was stored. Entries never move: the ledger, the holds and the legs name them.
+Rules of identity may have been others when somebody was stored. Entries never move: ledger, holds and legs name them.
 Rules: 1. An identifier goes on with the person that it had by former rules; one that is new goes by the rules in force.
-       2. The key of the rules in force leads to the person (an entry that says `elsewhere`), so that every other form does, too.
-       3. Where both keys have a person of their own, each is told of the other (`core/crypto/same_person.py`), and what is stricter holds for both.
+       2. The key of the rules in force leads to the person (an entry that says `elsewhere`), so every other form does.
+       3. If both keys have a person each hears of the other (`core/crypto/same_person.py`); the stricter binds both.
        4. Who only reads finds the same, and writes nothing.
-Source: docs/adr/0012-identity-is-fixed.md.
+       5. What a `same_as` says (`links.py`) leads to people who live in the generation that they were in then.
+Source: docs/adr/0012-identity-is-fixed.md, docs/adr/0019-several-identifiers.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY, Person, key_epoch, person_key
-from calllog_guard.core.crypto.same_person import Same, open_same, same_key, seal_same
+from calllog_guard.core.crypto.same_person import Linked, Same, open_same, same_key, seal_same
 from calllog_guard.core.identifiers import Lookup
 from calllog_guard.errors import EntryMovedError, EntryUnreadableError, MessageError
 from calllog_guard.workers.keys.people.naming import Names, Naming
@@ -23,7 +24,8 @@ from calllog_guard.workers.keys.people.subject_keys import Keyring
 from calllog_guard.workers.keys.people.unreadable import Unreadable, of_one
 from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
 
-_Sames = Callable[[Sequence[Lookup]], Awaitable[dict[Lookup, tuple[Lookup, ...]]]]
+_Sames = Callable[[Sequence[Lookup]], Awaitable[dict[Lookup, Same]]]
+_Lives = Callable[[Linked], bool]
 _HOPS: Final = 8
 """One per change of the rules, at most; more is a circle that nobody of ours has made."""
 
@@ -33,6 +35,23 @@ class Found(NamedTuple):
 
     homes: dict[Names, Lookup]
     left: dict[Names, EntryUnreadableError]
+
+
+class OneHuman(NamedTuple):
+    """
+    Who else a person is, in fixed order.
+
+    Args:
+        ruled: By rules of identity.
+        known: These, and whom a `same_as` leads to.
+        every: These, and whom it would lead to if they still lived as they did: numbers go by it, as nobody's place in
+            it changes while a request about them is half done.
+
+    """
+
+    ruled: tuple[Lookup, ...]
+    known: tuple[Lookup, ...]
+    every: tuple[Lookup, ...]
 
 
 class Homes:
@@ -126,7 +145,7 @@ class Homes:
         return found
 
     async def lead(self, lookup: Lookup, home: Lookup) -> bool:
-        """Let a key that nobody has lead to where the person is; False when somebody is there meanwhile, or the person is not."""
+        """Let a key that nobody has lead to the person; False when somebody is there by now, or the person is gone."""
         view = await self._ring.view([lookup, home])
         if view.raw[lookup] is not None or view.raw[home] is None:
             return False
@@ -138,10 +157,20 @@ class Homes:
     # --- one human ----------------------------------------------------------------------------------------------------
 
     async def same(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
-        """Who else each of some people is said to be, next to them; nobody for most."""
-        return {lookup: same.lookups for lookup, (_, same) in (await self._sames(lookups)).items()}
+        """Who else each of some people is by rules of identity, next to them; nobody for most."""
+        return {lookup: same.lookups for lookup, (_, same) in (await self.sames(lookups)).items()}
 
-    async def _sames(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[bytes | None, Same]]:
+    async def _said(self, lookups: Sequence[Lookup]) -> dict[Lookup, Same]:
+        return {lookup: same for lookup, (_, same) in (await self.sames(lookups)).items()}
+
+    async def sames(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[bytes | None, Same]]:
+        """
+        The entries that say who else some people are, as they lie there, and what they say.
+
+        Raises:
+            EntryUnreadableError: Of one of them that cannot be known.
+
+        """
         places = {lookup: same_key(self._ring.tenant, lookup) for lookup in dict.fromkeys(lookups)}
         read = await self._keystore.read(list(places.values()))
         return {
@@ -149,12 +178,12 @@ class Homes:
             for lookup, raw in zip(places, read, strict=True)
         }
 
-    async def _same_known(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+    async def _same_known(self, lookups: Sequence[Lookup]) -> dict[Lookup, Same]:
         places = {lookup: same_key(self._ring.tenant, lookup) for lookup in lookups}
-        found = dict.fromkeys(lookups, tuple[Lookup, ...]())
+        found = dict.fromkeys(lookups, Same())
         for lookup, raw in zip(places, await self._keystore.read(list(places.values())), strict=True):
             with suppress(EntryUnreadableError):
-                found[lookup] = () if raw is None else self._opened(raw, places[lookup]).lookups
+                found[lookup] = Same() if raw is None else self._opened(raw, places[lookup])
         return found
 
     def _opened(self, raw: bytes, place: bytes) -> Same:
@@ -162,28 +191,46 @@ class Homes:
             key = self._vault.epoch_key(key_epoch(raw), self._ring.tenant, "keystore")
             return open_same(raw, place, key)
 
-    async def everyone(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+    async def everyone(self, lookups: Sequence[Lookup]) -> dict[Lookup, OneHuman]:
         """
-        Of each, everybody whom the same human is known as, however far apart, in a fixed order; without those asked for.
+        Of each, everybody whom the same human is known as, however far apart; without themselves.
 
         Raises:
             EntryUnreadableError: Of one of them that cannot be known.
 
         """
-        return await self._everyone(lookups, self.same)
+        return await self._everyone(lookups, self._said)
 
-    async def everyone_known(self, lookups: Sequence[Lookup]) -> dict[Lookup, tuple[Lookup, ...]]:
+    async def everyone_known(self, lookups: Sequence[Lookup]) -> dict[Lookup, OneHuman]:
         """The same as far as it can be known: an entry that cannot be used leads nowhere."""
         return await self._everyone(lookups, self._same_known)
 
-    @staticmethod
-    async def _everyone(lookups: Sequence[Lookup], same: _Sames) -> dict[Lookup, tuple[Lookup, ...]]:
-        next_: dict[Lookup, tuple[Lookup, ...]] = {}
+    async def _everyone(self, lookups: Sequence[Lookup], same: _Sames) -> dict[Lookup, OneHuman]:
+        said: dict[Lookup, Same] = {}
         wanted = list(dict.fromkeys(lookups))
         while wanted:
-            next_ |= await same(wanted)
-            wanted = sorted({each for some in next_.values() for each in some} - next_.keys())
-        return {lookup: tuple(sorted(_reached(lookup, next_) - {lookup})) for lookup in lookups}
+            said |= await same(wanted)
+            wanted = sorted({each for one in said.values() for each in (*one.lookups, *_named(one))} - said.keys())
+        lead = await self._leading([each for one in said.values() for each in one.links])
+        ruled = {lookup: one.lookups for lookup, one in said.items()}
+        known = {lookup: (*one.lookups, *_named(one, lead)) for lookup, one in said.items()}
+        every = {lookup: (*one.lookups, *_named(one)) for lookup, one in said.items()}
+        return {each: OneHuman(_others(each, ruled), _others(each, known), _others(each, every)) for each in lookups}
+
+    async def _leading(self, links: Collection[Linked]) -> _Lives:
+        """Which lead to somebody who lives as they did; whose entry cannot be used may be that one."""
+        living: dict[Lookup, int] = {}
+        unsure: set[Lookup] = set()
+        view = await self._ring.view(sorted({each.lookup for each in links})) if links else None
+        for lookup, raw in view.raw.items() if view else ():
+            try:
+                person = self._ring.entry(lookup, raw)
+            except EntryUnreadableError:
+                unsure.add(lookup)
+            else:
+                if person is not None and person.pseudonym is not None:
+                    living[lookup] = person.generation
+        return lambda each: each.lookup in unsure or living.get(each.lookup) == each.generation
 
     async def join(self, one: Lookup, other: Lookup) -> tuple[Person, Person]:
         """
@@ -203,7 +250,7 @@ class Homes:
             if first.home or second.home:
                 raise EntryMovedError
             changes = self._joined(view, {one: stricter(first, second), other: stricter(second, first)})
-            for lookup, (raw, same) in (await self._sames([one, other])).items():
+            for lookup, (raw, same) in (await self.sames([one, other])).items():
                 changes |= self._told(view, lookup, other if lookup == one else one, raw, same)
             if await self._keystore.swap(changes, {EPOCH_KEY: view.epoch}):
                 return first, second
@@ -260,6 +307,14 @@ class _Entries:
         raise EntryUnreadableError("entries of the keystore lead to each other in a circle", "entry_circle")
 
 
+def _named(same: Same, lives: _Lives = lambda _: True) -> tuple[Lookup, ...]:
+    return tuple(each.lookup for each in same.links if lives(each))
+
+
+def _others(lookup: Lookup, next_: Mapping[Lookup, tuple[Lookup, ...]]) -> tuple[Lookup, ...]:
+    return tuple(sorted(_reached(lookup, next_) - {lookup}))
+
+
 def _reached(lookup: Lookup, next_: Mapping[Lookup, tuple[Lookup, ...]]) -> set[Lookup]:
     found, left = {lookup}, [lookup]
     while left:
@@ -270,7 +325,7 @@ def _reached(lookup: Lookup, next_: Mapping[Lookup, tuple[Lookup, ...]]) -> set[
 
 
 def stricter(person: Person, other: Person) -> Person:
-    """The person with what holds for somebody who is the same human; who is gone stays gone, and keeps only what the gone keep."""
+    """The person with what holds for the same human elsewhere; who is gone stays gone, and keeps what the gone keep."""
     cut_off = max(person.cut_off, other.cut_off)
     objected = person.objected | other.objected
     if person.pseudonym is None:

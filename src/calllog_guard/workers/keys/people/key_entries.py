@@ -30,7 +30,7 @@ class KeyEntries:
 
     @property
     def forms(self) -> int:
-        """The level of stored forms that is written now: what is newer than the first release's is written from 2 on (docs/how-to/upgrade.md)."""
+        """The level of stored forms written now: from 2 on the newer ones (docs/how-to/upgrade.md)."""
         return self._vault.profile(self.tenant).forms
 
     @property

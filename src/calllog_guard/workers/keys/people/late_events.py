@@ -3,7 +3,7 @@ How late an event may come, as the keystore knows it: a fence that was dropped k
 
 Rules: 1. A protector says under which limit it works before it reads; what is kept is the highest, and it never falls.
        2. The walk drops a fence only under that limit or a higher one, and says so before.
-       3. A protector whose limit is above the one under which fences were dropped does not start: calls of erased people would come back.
+       3. A protector with a limit above the one of dropped fences does not start: calls of the erased would come back.
 Source: docs/explanation/keystore.md, docs/reference/settings.md.
 """
 
@@ -19,7 +19,7 @@ _VERSION: Final = 1
 
 
 class Limit(NamedTuple):
-    """In days: the highest limit that a protector worked under, and that under which fences were dropped; 0 where there was none."""
+    """In days: the highest limit a protector worked under, and that under which fences were dropped; 0 for none."""
 
     highest: int = 0
     dropped: int = 0
@@ -63,8 +63,10 @@ class LateLimit:
             raw, limit = await self._read()
             if limit.dropped and days > limit.dropped:
                 raise ConfigurationError(
-                    f"CALLLOG_GUARD_EVENT_LATE_DAYS is {days}, and fences of erased people were dropped under {limit.dropped}: calls of "
-                    f"theirs could come back; set it to {limit.dropped} or less (older calls: `import`, with the list of who was erased)"
+                    f"CALLLOG_GUARD_EVENT_LATE_DAYS is {days}, and fences of erased people were dropped under "
+                    f"{limit.dropped}: calls of "
+                    f"theirs could come back; set it to {limit.dropped} or less (older calls: `import`, with the list "
+                    "of who was erased)"
                 )
             if days <= limit.highest or await self._put(raw, limit._replace(highest=days)):
                 return
@@ -74,7 +76,7 @@ class LateLimit:
         return max(days, (await self._read())[1].highest)
 
     async def drop_under(self, days: int) -> bool:
-        """Fences are about to be dropped under this limit; False: a protector works under a higher one by now, and none may be."""
+        """Fences are about to be dropped under this limit; False: a protector works under a higher one: none may be."""
         while True:
             raw, limit = await self._read()
             if limit.highest > days:

@@ -1,8 +1,8 @@
 """
 What law keeps of people beyond their erasure, as the keystore knows it: noted by keepers, asked by desks.
 
-Rules: 1. Noted before the person's key goes.  2. What cannot be used is said: nobody is told that nothing is kept because nothing could be
-          read.  3. Only from the second level of forms on: a walk of the first release would keep the epochs of such entries for ever.
+Rules: 1. Noted before the key goes.  2. The unusable is said: nobody hears nothing is kept because nothing could be
+          read.  3. Only from level 2 of forms on: the first release's walk keeps such entries' epochs for ever.
 Source: `core/crypto/law_copy.py`.
 """
 

@@ -1,16 +1,17 @@
 """
 From an identifier to the keystore's key for a person: the one place where it is decided who is who.
 
-Rules: 1. The rules are the tenant's, from its profile; no policy changes them.  2. Everything that takes an identifier in comes here.
-       3. Where the rules were others before, an identifier has a key by those, too: whoever was stored under it is found (`homes.py`).
+Rules: 1. The rules are the tenant's, from its profile; no policy changes them.  2. Each incoming identifier comes here.
+       3. Where rules were others before, an identifier has a key by those, too: people under it are found (`homes.py`).
 Source: docs/adr/0012-identity-is-fixed.md; `core/identity/rules.py`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from calllog_guard.core.identifiers import Lookup, SubjectId, Tenant
+from calllog_guard.core.calls.event import CallEvent
+from calllog_guard.core.identifiers import Lookup, SubjectId, Tenant, is_guest
 from calllog_guard.core.identity.rules import canonical
 from calllog_guard.errors import MessageError
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
@@ -18,9 +19,9 @@ from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 class Names(NamedTuple):
     """
-    The keystore's keys for whom an identifier names: by the rules in force, and by former ones where those give others, the newest first.
+    The keystore keys of whom an identifier names: by the rules in force, and others by former ones, the newest first.
 
-    With a reason the rules in force refuse it: the keys are those of somebody who was stored under it before, or nobody's.
+    With a reason the rules in force refuse it: the keys are those of somebody stored under it before, or nobody's.
     """
 
     lookup: Lookup
@@ -54,7 +55,7 @@ class Naming:
 
     def names(self, text: str, pointer: str = "", *, stored: bool = False) -> Names:
         """
-        All keys of an identifier that a request names, or that is stored: what the rules refuse may be known by former ones.
+        All keys of an identifier that a request names or that is stored: what the rules refuse former ones may know.
 
         One that is stored was somebody's, whatever the rules in force say of its form by former ones.
 
@@ -62,6 +63,8 @@ class Naming:
             MessageError: It has no canonical form by any.
 
         """
+        if stored and is_guest(text):
+            return Names(self.keyed(SubjectId(text)))
         try:
             subject, refused = canonical(text, self.rules, pointer), None
         except MessageError as error:
@@ -75,7 +78,7 @@ class Naming:
         return Names(keys[0], tuple(keys[1:]), refused.reason)
 
     def _takes(self, subject: SubjectId) -> bool:
-        """Whether a form by former rules is one by those in force: it may be somebody else's, who was never known under the text."""
+        """Whether a form by former rules is a present one: it may be another's, never known under the text."""
         try:
             return canonical(subject, self.rules) == subject
         except MessageError:
@@ -114,13 +117,18 @@ class UnitNames:
         self._lookup_of, self._former = lookup_of, former
         self._known: dict[SubjectId, Lookup] = {}
 
-    def of_all(self, subjects: Sequence[SubjectId], texts: Iterable[str]) -> list[tuple[Lookup, tuple[Lookup, ...]]]:
-        """As `Naming.names`, of identifiers whose canonical forms are known: each one's key, and those by former rules."""
+    def of_all(self, subjects: Sequence[SubjectId]) -> list[Lookup]:
+        """As `Naming.lookup`, of identifiers with known canonical forms."""
         known, lookup_of = self._known, self._lookup_of
         for subject in subjects:
             if subject not in known:
                 known[subject] = lookup_of(subject)
+        return [known[subject] for subject in subjects]
+
+    def former_of_all(self, subjects: Sequence[SubjectId], event: CallEvent) -> list[tuple[Lookup, ...]]:
+        """The keys of the same by former rules, which go by how an event writes them; nearly always none."""
         if self._former is None:
-            return [(known[subject], ()) for subject in subjects]
-        former = self._former
-        return [(known[subject], former(text, subject)) for subject, text in zip(subjects, texts, strict=True)]
+            return [()] * len(subjects)
+        gone = (each if isinstance(each, str) else each.id for each in event.removed)
+        texts = (*(party.id or "" for party in event.parties), *gone)
+        return [self._former(text, subject) for subject, text in zip(subjects, texts, strict=True)]

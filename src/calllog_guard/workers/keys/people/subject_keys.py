@@ -1,7 +1,7 @@
 """
 Persons and their keys: read afresh per unit, minted in two durable steps, key bytes cached for a bounded time.
 
-Rules: 1. Only a person entry that is gone means ERASED; a live person without a key waits. Whoever sees it forgets their key.
+Rules: 1. Only a missing person entry means ERASED; a live person without a key waits. Its finder forgets their key.
        2. Nothing is sealed before both entries are durable.  3. Another guard entry, or none: halt.
        4. An entry that cannot be used is told of that person alone: whoever asks for many gets the others.
 Source: docs/explanation/keystore.md.
@@ -44,7 +44,7 @@ from calllog_guard.workers.keys.tenants.tenure import Tenure
 
 _VERIFIED_MAX: Final = 100_000
 _MINTED_AT_ONCE: Final = 120
-"""People: each has two entries that one transaction watches, and its time grows with the square (4 ms for 250 entries)."""
+"""People: each has two entries that a transaction watches; its time grows with the square (4 ms for 250 entries)."""
 
 
 class Keyring(KeyEntries):
@@ -90,7 +90,8 @@ class Keyring(KeyEntries):
             StaleDeskError: Of a desk: another one has the cases.
 
         """
-        places = [person_key(self.tenant, lookup) for lookup in lookups]
+        before = person_key(self.tenant, Lookup(""))
+        places = [before + lookup.encode() for lookup in lookups]
         watched, mine = self.guard.keys, [self.tenure.key] if self.tenure else []
         seen = self.guard.seen
         origin, found = await self._keystore.origin([*watched, EPOCH_KEY, FLOOR_KEY, IDENTITY_KEY, *places, *mine])
@@ -169,8 +170,8 @@ class Keyring(KeyEntries):
         """
         Turn a person's entry to gone; returns the person as found before.
 
-        A cut-off never falls, and a generation later than `generation` is left alone. Where nobody is found, the fence takes that
-        generation, so that who returns gets a later one although the keystore had forgotten them; without one, that of somebody
+        A cut-off never falls; a generation later than `generation` stays. For people not found the fence takes it
+        so that who returns gets a later one although the keystore had forgotten them; without one, that of somebody
         who is minted now.
         """
         while True:
@@ -187,7 +188,7 @@ class Keyring(KeyEntries):
             fenced = found is not None and found.pseudonym is None and found.cut_off >= cut_off
             if (later and before.cut_off >= cut_off) or (fenced and before.generation >= least):
                 return before
-            # who lives in a later generation keeps living, and what is dated up to this cut-off is kept out all the same
+            # who lives in a later generation keeps living; what is dated up to this cut-off is kept out all the same
             kept = replace(before, cut_off=cut_off, epoch=pointer(view))
             gone = kept if later else before.erased(cut_off, pointer(view), least)
             place = person_key(self.tenant, lookup)
@@ -232,7 +233,7 @@ class Keyring(KeyEntries):
 
     async def mint(self, wanted: Mapping[Lookup, Person | None], view: View, floor: Month, current: Month) -> bool:
         """
-        New secrets for persons never seen, or returning; False when someone else was faster: read again, some may be minted.
+        New secrets for persons never seen, or returning; False when another was faster: read again, some may be minted.
 
         Raises:
             KeystoreSilentError: Nothing is known; the unit is done again.
@@ -280,7 +281,7 @@ class Keyring(KeyEntries):
         return False  # the walk removes what nobody claims: who protects may delete nothing
 
     async def open(self, persons: Mapping[Lookup, Person]) -> tuple[dict[Lookup, KeyBytes], Unreadable]:
-        """The key bytes of live persons, and whose key is missing, of no use, or another's: wait for those, and alarm."""
+        """The key bytes of live persons, and whose key is missing, unusable, or another's: wait for those; alarm."""
         opened: dict[Lookup, KeyBytes] = {}
         missing: dict[Lookup, tuple[Person, Pseudonym]] = {}
         kept = self._cache.live(persons)
@@ -310,7 +311,7 @@ class Keyring(KeyEntries):
         return keys
 
     async def owners(self, pseudonyms: Sequence[Pseudonym]) -> dict[Pseudonym, tuple[Lookup, KeyBytes]]:
-        """Lookup and key bytes of each pseudonym, in one MGET of those not cached; without a key entry of use: left out."""
+        """Lookup and key bytes of each pseudonym, in one MGET if not cached; without a usable key entry: left out."""
         found: dict[Pseudonym, tuple[Lookup, KeyBytes]] = {}
         missing: list[Pseudonym] = []
         for pseudonym in pseudonyms:
@@ -344,7 +345,7 @@ class Keyring(KeyEntries):
 
     async def anew(self, pseudonym: Pseudonym, keys: Keys) -> bool:
         """
-        Make a person entry from the key entry, in the place of bytes that cannot be used; whether there is one that can now.
+        Make a person entry from the key entry, in the place of unusable bytes; whether there is a usable one now.
 
         The person is restricted: what they chose is lost with the entry.
         """

@@ -1,9 +1,9 @@
 """
-Tenant secrets that are one trust domain's: each wrapped under the key of every domain whose work needs it, and under no other.
+Tenant secrets of one trust domain: each wrapped under the key of every domain whose work needs it, under no other.
 
-Rules: 1. What all need (pepper, guard, profile, the epochs' keys) lies under keys that all share.  2. A process that says whose it is
-          asks for that domain's key alone; a command tries those that it may use.  3. An installation whose domains are not apart has
-          every secret under the one root key.
+Rules: 1. What all need (pepper, guard, profile, the epochs' keys) lies under shared keys.  2. A process with a domain
+          asks for that domain's key alone; a command tries those it may use.  3. Without separate domains,
+          every secret is under the one root key.
 Source: docs/how-to/kms.md; the table is in `core/rights/grants.py`.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import Tenant
-from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAINS, SECRETS, opened_by
+from calllog_guard.core.rights.grants import DOMAIN_KEY, DOMAINS, SECRETS, is_shared, opened_by
 from calllog_guard.errors import EntryCorruptError, EpochUnknownError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports.keys import Kms, Ring
 
@@ -100,8 +100,8 @@ class Domains:
 
 
 def _wrapped_for(name: str) -> tuple[str, ...]:
-    """The domains for which a secret lies wrapped: none for one that all share; of one that is derived, those without its origin."""
+    """The domains a secret lies wrapped for: none for a shared one; for a derived one, all without its origin."""
     domains, kind = opened_by(name), name.partition(".")[0]
-    if domains == DOMAINS:
+    if is_shared(name):
         return ()
     return tuple(each for each in domains if kind not in DERIVED or each not in SECRETS[WHOLE])

@@ -1,9 +1,11 @@
 """
-The keys of dead letters beside the KMS: found, made each week, destroyed once no letter that is sealed to them can live.
+The keys of weeks beside the KMS: found, made each week, destroyed once nothing that is sealed to them can live.
 
-Rules: 1. A key is used for as long as no later one is known, and a look is at most LIFE_S old: what is sealed later than that after its
-          successor was made is sealed to its successor.  2. The newest is never destroyed, and none before every letter sealed to it is
-          out of the topic: as long as it keeps letters, counted from its successor.  3. A crash anywhere is made good by the next walk.
+Letters are what is sealed to them: dead letters, and moments.
+
+Rules: 1. A key is used until a later one is known; a look is at most LIFE_S old: what is sealed that long after its
+          successor was made is sealed to its successor.  2. The newest is never destroyed, none until its letters are
+          out of the topic: as long as it keeps letters, counted from its successor.  3. The next walk mends any crash.
 Source: `core/stream/letters.py`; docs/how-to/dead-letters.md.
 """
 
@@ -14,31 +16,33 @@ from typing import Final
 
 from calllog_guard.core.crypto.jose import desk_pem, sealing_public
 from calllog_guard.core.crypto.subject_secrets import Secret
-from calllog_guard.core.stream.letters import WEEK, LetterKey, kid_of, number_in, packed, unpacked
+from calllog_guard.core.stream.letters import LETTERS, WEEK, LetterKey, kid_of, number_in, packed, unpacked
 from calllog_guard.ports.keys import Kms, Ring
 from calllog_guard.workers.keys.tenants.profiles import check_vouched, vouched
 
 LIFE_S: Final = 300.0
 
 
-def _public_name(number: int) -> str:
-    return f"letters.{number}.public"
-
-
 class LetterKeys:
     """
-    One installation's; every method may block.
+    One installation's of one kind; every method may block.
 
     Args:
+        kind: What is sealed to them.
         wrapping: The name of the wrapping key that vouches for public halves.
         now: Seconds that only rise.
 
     """
 
-    def __init__(self, kms: Kms, ring: Ring, wrapping: str, now: Callable[[], float] = time.monotonic) -> None:
-        self._kms, self._ring, self._wrapping, self._now = kms, ring, wrapping, now
+    def __init__(
+        self, kms: Kms, ring: Ring, wrapping: str, now: Callable[[], float] = time.monotonic, *, kind: str = LETTERS
+    ) -> None:
+        self._kms, self._ring, self._wrapping, self._now, self._kind = kms, ring, wrapping, now, kind
         self._keys: list[LetterKey] = []
         self._looked = -float("inf")
+
+    def _public_name(self, number: int) -> str:
+        return f"{self._kind}.{number}.public"
 
     def prepare(self) -> None:
         """Make the wrapping key that vouches, unless there is one: the operator's work, with a tenant's."""
@@ -61,10 +65,10 @@ class LetterKeys:
     def look(self) -> list[LetterKey]:
         """Every key there ever was, the newest last; raises as `newest`."""
         asked = self._now()
-        while (blob := self._ring.get(_public_name(len(self._keys) + 1))) is not None:
+        while (blob := self._ring.get(self._public_name(len(self._keys) + 1))) is not None:
             number = len(self._keys) + 1
-            key, content, proof = unpacked(number, blob)
-            check_vouched(self._kms, self._wrapping, _public_name(number), content, proof)
+            key, content, proof = unpacked(number, blob, self._kind)
+            check_vouched(self._kms, self._wrapping, self._public_name(number), content, proof)
             self._keys.append(key)
         self._looked = asked
         return list(self._keys)
@@ -77,10 +81,12 @@ class LetterKeys:
             EpochUnknownError: Destroyed, or there never was one.
 
         """
-        return desk_pem(self._secret(kid).expose())[0]
+        return desk_pem(self.secret(kid).expose())[0]
 
-    def _secret(self, kid: str) -> Secret:
-        return self._kms.unwrap(kid, self._ring.get(f"letters.{number_in(kid) or 0}") or b"")
+    def secret(self, kid: str) -> Secret:
+        """The seed of a week's private half; raises as `private`."""
+        number = number_in(kid, self._kind) or 0
+        return self._kms.unwrap(kid, self._ring.get(f"{self._kind}.{number}") or b"")
 
     def renew(self, at: datetime) -> LetterKey:
         """
@@ -94,11 +100,11 @@ class LetterKeys:
         if keys and keys[-1].since <= at < keys[-1].since + WEEK:
             return keys[-1]
         number = len(keys) + 1
-        kid, name, public_name = kid_of(number), f"letters.{number}", _public_name(number)
+        kid, name, public_name = kid_of(number, self._kind), f"{self._kind}.{number}", self._public_name(number)
         self._kms.create_epoch(kid)
         if self._ring.get(name) is None:
             self._ring.put_new(name, self._kms.wrap(kid, Secret.mint()))
-        key = LetterKey(number, sealing_public(self._secret(kid).expose()), at)
+        key = LetterKey(number, sealing_public(self.secret(kid).expose()), at, self._kind)
         self._ring.put_new(public_name, vouched(self._kms, self._wrapping, public_name, packed(key)))
         return self.look()[-1]
 
@@ -115,7 +121,7 @@ class LetterKeys:
 
         """
         last = max((key.number - 1 for key in self.look() if key.since + kept <= now), default=0)
-        alive = [name for name in self._kms.epochs() if 0 < (number_in(name) or 0) <= last]
+        alive = [name for name in self._kms.epochs() if 0 < (number_in(name, self._kind) or 0) <= last]
         for name in alive:
             self._kms.destroy_epoch(name)
         return alive

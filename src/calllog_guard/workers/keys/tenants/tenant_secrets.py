@@ -2,10 +2,10 @@
 The secrets that belong to a tenant and to an epoch, unwrapped and kept in memory for a bounded time.
 
 They lie wrapped beside the KMS and never in the keystore, or a backup of it would hold what opens it.
-Rules: 1. No epoch's key is used for longer than its life after the KMS last opened it: an epoch destroyed elsewhere ends here too.
-       2. The KMS is asked on a schedule, in a thread (`keep_fresh`); a unit meets it only for an epoch never met before, or when
+Rules: 1. No epoch's key is used past its life after the KMS last opened it: an epoch destroyed elsewhere ends here too.
+       2. The KMS is asked on a schedule, in a thread (`keep_fresh`); a unit meets it only for a new epoch, or when
        it has been silent for a whole life. A silent KMS is asked by units once in a while only.
-       3. A tenant's profile is looked at again with every refresh, and at once when the keystore's guard names a later one.
+       3. A tenant's profile is read again with every refresh, and at once when the keystore's guard names a later one.
 """
 
 import asyncio
@@ -27,8 +27,10 @@ from calllog_guard.core.identity.rules import AS_WRITTEN, DEFAULT
 from calllog_guard.core.profile import FORMS, UNPROVEN_FOR, TenantProfile
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.sealing import desk_kid, desk_number
-from calllog_guard.core.rights.grants import DOMAINS, SECRETS, VOUCHES_LETTERS, opened_by
+from calllog_guard.core.rights.grants import SECRETS, VOUCHES_LETTERS, is_shared
+from calllog_guard.core.sessions.moment import NamingKey
 from calllog_guard.core.stream.heartbeats import Heartbeats
+from calllog_guard.core.stream.letters import MOMENTS
 from calllog_guard.core.stream.proofs import AUDIT, DESK, KEEP, Proofs, vouched
 from calllog_guard.errors import EpochUnknownError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports.keys import Kms, Ring
@@ -65,7 +67,9 @@ class Vault(WrappedSecrets):
         super().__init__(kms, ring, life_s, now)
         self._legacy = legacy
         self._peppers: dict[Tenant, tuple[Pepper, CallKey]] = {}
+        self._names: dict[Tenant, NamingKey] = {}
         self.letters = LetterKeys(kms, ring, VOUCHES_LETTERS, now)
+        self.moments = LetterKeys(kms, ring, VOUCHES_LETTERS, now, kind=MOMENTS)
 
     def warm(self, tenant: Tenant) -> None:
         """
@@ -84,7 +88,8 @@ class Vault(WrappedSecrets):
             if self.domains.own and self.domains.needs(kind):
                 self._part(kind, tenant)
         self._profiles.look(tenant)
-        whole = [epoch for epoch in self.epochs() if self._ring.get(f"epoch.{epoch}") is not None]
+        alive = self.epochs() if self.domains.needs("epoch") else []
+        whole = [epoch for epoch in alive if self._ring.get(f"epoch.{epoch}") is not None]
         for epoch in whole:
             with contextlib.suppress(EpochUnknownError):  # destroyed just now
                 self._reopened(EpochName(epoch))
@@ -95,7 +100,7 @@ class Vault(WrappedSecrets):
         return self._ring.get("guard") is not None
 
     def alone(self, tenant: Tenant) -> bool:
-        """Whether no other tenant has secrets here: one's walk would destroy epochs that the other's entries still need; blocks."""
+        """Whether no other tenant has secrets here: one's walk would destroy epochs the other still needs; blocks."""
         return self._ring.get(f"pepper.{tenant}") is not None if self.made else not self.epochs()
 
     def create_tenant(
@@ -117,14 +122,14 @@ class Vault(WrappedSecrets):
         new = self._ring.get(f"pepper.{tenant}") is None
         if new:  # an older tenant has a pepper and no profile: the profile goes first
             self.upgrade(tenant, identity, at, partitions)
-        for name in (*_tenant_names(tenant), _desk_name(tenant, 1)):
+        for name in (*_tenant_names(tenant), _desk_name(tenant, 1), _moments_name(tenant)):
             self.create(name, ROOT)
         if new and apart_from:
             self.separate(tenant, apart_from)
 
     def separate(self, tenant: Tenant, epoch: EpochName) -> TenantProfile:
         """
-        Wrap the tenant's secrets for the domains that need them, and remove them from under the key that all share; blocks, repeatable.
+        Wrap the tenant's secrets for the domains that need them, and remove the shared key's; blocks, repeatable.
 
         Args:
             epoch: From this one on, what is sealed for one domain needs that domain's secret, too.
@@ -132,7 +137,8 @@ class Vault(WrappedSecrets):
         """
         names = [*_tenant_names(tenant), *self._desk_names(tenant)]
         names += [_signer_name(tenant, role) for role in self.profile(tenant).signers]
-        private = [name for name in names if opened_by(name) != DOMAINS]
+        names += filter(self._lies, [_moments_name(tenant)])  # a tenant that was made before has none until its upgrade
+        private = [name for name in names if not is_shared(name)]
         found = {name: self._shared(name) for name in private}
         whole = found[f"{WHOLE}.{tenant}"]
         parts = {f"{kind}.{tenant}": Secret(derive(whole, label)) for kind, label in _LABELS.items()}
@@ -168,7 +174,7 @@ class Vault(WrappedSecrets):
         return self.profile(tenant).before
 
     def know(self, tenant: Tenant, identity: Sequence[str], at: datetime) -> TenantProfile:
-        """Let other rules of identity be in force; blocks. The people stored under the present ones must be carried over."""
+        """Put other rules of identity in force; blocks. People stored under the present ones are to be carried over."""
         rules = tuple(identity)
         return self._profiles.change(
             tenant, lambda found: found if found.identity == rules else replace(found.knowing(rules), at=at)
@@ -186,8 +192,8 @@ class Vault(WrappedSecrets):
             found = await asyncio.to_thread(self._profiles.look, tenant)
             if found.number < number:
                 raise KmsSilentError(
-                    f"the folder of wrapped keys holds profile {found.number} of {tenant}, and the keystore knows {number}: is it the "
-                    "folder that all workers share, and no older copy of it?"
+                    f"the folder of wrapped keys holds profile {found.number} of {tenant}, and the keystore knows "
+                    f"{number}: is it the folder that all workers share, and no older copy of it?"
                 )
 
     def upgrade(
@@ -208,8 +214,8 @@ class Vault(WrappedSecrets):
 
         """
         self.letters.prepare()
-        for role in SIGNERS:
-            self.create(_signer_name(tenant, role), ROOT)
+        for name in (*(_signer_name(tenant, role) for role in SIGNERS), _moments_name(tenant)):
+            self.create(name, ROOT)
         signers = {role: b64(signer_public(self.signer_seed(tenant, role))).decode() for role in SIGNERS}
         older = self._ring.get(f"pepper.{tenant}") is not None
 
@@ -231,7 +237,7 @@ class Vault(WrappedSecrets):
         return self._profiles.change(tenant, raised)
 
     def signer_seed(self, tenant: Tenant, role: str) -> bytes:
-        """The seed (32 bytes) of a signer's Ed25519 key, which `tenant upgrade` makes; its public half stands in the profile."""
+        """The seed (32 bytes) of a signer's Ed25519 key, of `tenant upgrade`; the public half is in the profile."""
         return self._root(_signer_name(tenant, role)).expose()
 
     def can_vouch(self, tenant: Tenant, role: str) -> bool:
@@ -248,7 +254,7 @@ class Vault(WrappedSecrets):
         return Proofs(profile.signers, profile.unproven_until or None)
 
     def vouched(self, tenant: Tenant, role: str, outputs: Sequence[Output]) -> list[Output]:
-        """Records with the proof of a role's signer; a tenant of the first release has none. May block; raises as `profile`."""
+        """Records with the proof of a role's signer; a level-1 tenant has none. May block; raises as `profile`."""
         if role not in self.profile(tenant).signers:
             return list(outputs)
         seed = self.signer_seed(tenant, role)
@@ -280,11 +286,24 @@ class Vault(WrappedSecrets):
         """Seals the tenant's secret cases."""
         return self._part("secret-case", tenant)
 
+    def moment_names(self, tenant: Tenant) -> NamingKey:
+        """
+        With what calls and sessions are named while they are paired; of `tenant create` or `tenant upgrade`.
+
+        Raises:
+            ConfigurationError: The tenant was made before, and never raised.
+            KmsForbiddenError: Not for this process.
+
+        """
+        if tenant not in self._names:
+            self._names[tenant] = NamingKey(self._root(_moments_name(tenant)).expose())
+        return self._names[tenant]
+
     def desk_key(self, tenant: Tenant, kid: str) -> bytes | None:
         """
         The seed (32 bytes) of a desk's X25519 key by its `kid`; None where there is none.
 
-        A tenant of an earlier release has none until `tenant create` is run again. Every one that ever was stays: what it opens
+        A tenant of an earlier release has none until `tenant create` runs again. All ever made stay: what one opens
         may lie in the topic still.
         """
         number = desk_number(tenant, kid)
@@ -334,7 +353,7 @@ class Vault(WrappedSecrets):
         """
         The tenant's key of an epoch for one use.
 
-        Every domain has `keystore`, to know people and to open legs; the others are those of some (`use-…` in the table of rights).
+        Every domain has `keystore`, to know people, open legs; others are of some (`use-…` in the table of rights).
 
         Raises:
             EpochUnknownError: Destroyed, here or elsewhere.
@@ -359,6 +378,10 @@ def _tenant_names(tenant: Tenant) -> tuple[str, ...]:
 
 def _desk_name(tenant: Tenant, number: int) -> str:
     return f"desk.{tenant}.{number}"
+
+
+def _moments_name(tenant: Tenant) -> str:
+    return f"moments.{tenant}"
 
 
 def _signer_name(tenant: Tenant, role: str) -> str:

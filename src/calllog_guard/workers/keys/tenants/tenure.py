@@ -1,11 +1,11 @@
 """
-Whose a tenant's cases are: the tenure of a desk, numbered in the keystore whenever a desk is assigned the tenant's partition.
+Whose a tenant's cases are: the tenure of a desk, numbered in the keystore when a desk is assigned its partition.
 
-A desk that was paused (a frozen machine, a long pause of its runtime) does not know that its partition is another's by now.
-Rules: 1. Whoever is assigned the partition takes the next number.  2. Before each write the number is read, and a change of a person's
+A paused desk (a frozen machine, a long pause of its runtime) does not know that its partition is another's by now.
+Rules: 1. Whoever is assigned the partition takes the next number.  2. Before each write it is read; a change of an
           entry is made only while it stands: who finds a higher number writes nothing more.
        3. What was on its way all the same bears its number; readers of cases and of the ledger let the higher one win.
-       4. A number below one's own is an older keystore's: the next one is taken. One that no desk can have reached says nothing.
+       4. A number below one's own is an older keystore's: the next is taken. One no desk can have reached says nothing.
 Source: docs/how-to/operate.md.
 """
 
@@ -27,7 +27,7 @@ from calllog_guard.ports.log import Writer
 
 _VERSION: Final = 1
 _FORM: Final = struct.Struct(">BQ16s")
-"""Version, number, and sixteen random bytes, by which two desks that took the same number of two keystores are told apart."""
+"""Version, number, and sixteen random bytes, which tell apart two desks that took one number of two keystores."""
 
 
 def number_in(raw: bytes | None) -> int:

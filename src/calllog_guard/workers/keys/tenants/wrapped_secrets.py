@@ -11,7 +11,7 @@ from typing import Final
 
 from calllog_guard.core.crypto.subject_secrets import Secret
 from calllog_guard.core.identifiers import EPOCH_PATTERN, EpochName, Tenant
-from calllog_guard.core.rights.grants import DOMAINS, VOUCHES_PROFILES, opened_by
+from calllog_guard.core.rights.grants import VOUCHES_PROFILES, is_shared
 from calllog_guard.errors import ConfigurationError, EpochUnknownError, GuardError, KmsForbiddenError, KmsSilentError
 from calllog_guard.ports.keys import Kms, Ring
 from calllog_guard.workers.keys.key_cache import Cache
@@ -19,7 +19,7 @@ from calllog_guard.workers.keys.tenants.domains import Domains
 from calllog_guard.workers.keys.tenants.profiles import Profiles
 
 ROOT: Final = "root"
-"""The wrapping key of what outlives every epoch: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
+"""The wrapping key of what outlives epochs: peppers, receipt keys, desk keys, the guard's id, profiles, signers."""
 LIFE_S: Final = 300.0
 _PAUSE_S: Final = 15.0
 """How long units leave a silent KMS alone: one of its time-outs blocks everything else in the process for up to 5 s."""
@@ -57,7 +57,7 @@ class WrappedSecrets:
         self._kms.create_epoch(wrapping)
         if self._lies(name):
             return
-        if wrapping == ROOT and opened_by(name) != DOMAINS and self.domains.apart(Tenant(name.split(".")[1])):
+        if wrapping == ROOT and not is_shared(name) and self.domains.apart(Tenant(name.split(".")[1])):
             self.domains.keep({name: Secret.mint()})
         else:
             self._ring.put_new(name, self._kms.wrap(wrapping, Secret.mint()))
@@ -109,7 +109,7 @@ class WrappedSecrets:
         self._epochs.put(epoch, (self._unwrap(f"epoch.{epoch}", epoch), {}))
 
     async def refresh(self) -> None:
-        """Ask again for profiles and for every opened epoch, in a thread, and forget epochs that the KMS does not open any more."""
+        """Ask again for profiles and every opened epoch, in a thread, and forget epochs the KMS no longer opens."""
         for tenant in self._profiles.tenants:
             with contextlib.suppress(KmsSilentError):
                 await asyncio.to_thread(self._profiles.look, tenant)

@@ -2,7 +2,7 @@
 Whether the servers that everything here waits for answer at all, asked beside the work, which may itself be waiting.
 
 Rules: 1. Silence is measured by the age of the last answer: a question that never comes back is silence too.
-       2. A line when silence begins, fewer and fewer while it lasts, and one when it ends.  3. Every vain question counts as a retry.
+       2. A line when silence begins, ever fewer while it lasts, one when it ends.  3. Every vain question is a retry.
 Source: pages that said alive, ready and no lag over a cluster that was gone for half an hour.
 """
 

@@ -18,13 +18,15 @@ from calllog_guard.core.calls.parked import Parked, WaitingPart, open_parked, se
 from calllog_guard.core.cases import case_owner as whose
 from calllog_guard.core.cases.case_owner import Reason, Whose
 from calllog_guard.core.crypto.entries import Keys, Person, open_keys, open_person, seal_keys, seal_person
-from calllog_guard.core.crypto.jose import open_sealed, receipt_pem, seal_to, sign, verify
+from calllog_guard.core.crypto.jose import open_sealed, receipt_pem, seal_to, sealing_public, sign, verify
 from calllog_guard.core.crypto.leg_envelope import LegHeader, open_leg, seal_leg
 from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Link, Secret, month_from
 from calllog_guard.core.decisions.decision import Decision, Entry, open_entry, seal_entry, version_at
 from calllog_guard.core.decisions.outcome import Outcome, OutcomeKey
 from calllog_guard.core.decisions.standing_rules import Rule, open_rule, seal_rule
 from calllog_guard.core.identifiers import EpochName, Lookup, Tenant
+from calllog_guard.core.sessions.moment import Moment, MomentEnvelope, head_of
+from calllog_guard.core.stream.letters import MOMENTS, LetterKey
 from calllog_guard.errors import EntryCorruptError, GuardError, MessageError, StoredFormError
 
 _EPOCH: Final = EpochName("2026-W48")
@@ -121,6 +123,14 @@ def _parked() -> Made:
     return part, sealed.sealed.encode(), opened
 
 
+def _moment() -> Made:
+    seed, tenant = Secret.mint(), Tenant("probe")
+    week = LetterKey(1, sealing_public(seed.expose()), datetime(2026, 11, 24, tzinfo=UTC), MOMENTS)
+    moment = Moment(v=1, source="probe", what="joined", call="probe", at=week.since, person="probe", session="probe")
+    sealed = MomentEnvelope.to_seal(week, secrets.token_bytes(32)).seal(tenant, _ID, moment, _nonce())
+    return moment, sealed, lambda raw: MomentEnvelope.to_open(head_of(raw), seed).open(tenant, _ID, raw)
+
+
 def _receipt() -> Made:
     private, public = receipt_pem(secrets.token_bytes(32))
     return b"probe", sign(private, "probe", b"probe").encode(), lambda raw: verify(public, raw.decode("ascii"))
@@ -156,6 +166,7 @@ FORMS: Final[Mapping[str, Callable[[], Made]]] = {
     "receipt v1": _receipt,
     "dead letter v1": _dead,
     "parked part v1": _parked,
+    "moment v1": _moment,
 }
 """Every stored form and version; a new one is added here with its reader."""
 

@@ -1,0 +1,1 @@
+"""How platforms report calls: mappings that turn their messages into call events or notifications."""

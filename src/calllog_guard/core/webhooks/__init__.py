@@ -1,0 +1,1 @@
+"""Webhooks: who signed them, and which sources an installation takes them from."""

@@ -1,0 +1,1 @@
+"""The ingest: platforms' messages become events and moments."""

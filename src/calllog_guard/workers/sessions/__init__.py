@@ -1,0 +1,1 @@
+"""The sessions: joins and leaves become stays, each told as a call event."""
