@@ -70,7 +70,9 @@ def create(kafka: str) -> None:
 
     settings = {"max.message.bytes": str(1 << 20), "cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"}
     admin: Any = KafkaAdminClient(bootstrap_servers=kafka)
-    admin.create_topics({TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": settings}})
+    admin.create_topics(
+        {TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": settings}}, wait_for_metadata=True
+    )
     admin.close()
 
 

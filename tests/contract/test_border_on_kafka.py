@@ -35,7 +35,8 @@ def topic(stack: Stack) -> str:
     admin = administration(stack.kafka)
     try:
         admin.create_topics(
-            [NewTopic(name, 1, 1, topic_configs={"max.message.bytes": str(32 << 20), "retention.ms": "-1"})]
+            [NewTopic(name, 1, 1, topic_configs={"max.message.bytes": str(32 << 20), "retention.ms": "-1"})],
+            wait_for_metadata=True,
         )
     finally:
         admin.close()

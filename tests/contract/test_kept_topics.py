@@ -23,7 +23,8 @@ def made(servers: str, settings: dict[str, dict[str, str]]) -> None:
     from calllog_guard.devstack.kafka_admin import administration  # noqa: PLC0415 - takes long to load
 
     admin: Any = administration(servers)
-    admin.create_topics([NewTopic(name, 1, 1, topic_configs=each) for name, each in settings.items()])
+    topics = [NewTopic(name, 1, 1, topic_configs=each) for name, each in settings.items()]
+    admin.create_topics(topics, wait_for_metadata=True)
     admin.close()
 
 

@@ -32,7 +32,7 @@ def _alive(pid: int) -> bool:
 def _round_trip(address: str, topic: str) -> tuple[bytes, bytes]:
     admin = administration(address)
     try:
-        admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)])
+        admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)], wait_for_metadata=True)
     finally:
         admin.close()
     producer = KafkaProducer(bootstrap_servers=address, acks="all")

@@ -266,7 +266,8 @@ def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) 
                     "replication_factor": 1,
                     "configs": {"message.timestamp.type": "LogAppendTime"},
                 }
-            }
+            },
+            wait_for_metadata=True,
         )
     guard.cli("topics", "create", code=None)
     for role in ("protector", "protector", "auditor"):

@@ -238,7 +238,8 @@ def test_readers_an_import_and_the_scan_pass_over_the_same(make: Make) -> None:
     admin = administration(guard.stack.kafka)
     try:
         admin.create_topics(
-            [NewTopic(old, 1, 1, topic_configs={"max.message.bytes": str(32 << 20), "retention.ms": "-1"})]
+            [NewTopic(old, 1, 1, topic_configs={"max.message.bytes": str(32 << 20), "retention.ms": "-1"})],
+            wait_for_metadata=True,
         )
     finally:
         admin.close()
