@@ -67,6 +67,7 @@ class Casebook:
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
         self._recent: dict[str, Case] = {}
+        self._weighed: dict[str, None] = {}
         self.tenure = 0
 
     @property
@@ -93,6 +94,7 @@ class Casebook:
         self._cases.clear()
         self._acts.clear()
         self._recent.clear()
+        self._weighed.clear()
 
     def note(self, record: Any) -> bool:
         """
@@ -152,6 +154,8 @@ class Casebook:
     def _keep(self, case: Case) -> None:
         self._cases[case.case] = case
         self._acts.update(case.acts)
+        if case.weighed:
+            self._weighed[case.case] = None
         if case.begun:
             self._recent[case.case] = case
 
@@ -187,6 +191,13 @@ class Casebook:
     def every(self) -> Iterator[Case]:
         """All cases, secret ones too: for what nobody is told."""
         return iter(list(self._cases.values()))
+
+    def weighed(self, most: int) -> list[Case]:
+        """Up to so many cases that have changed since and are before an officer, secret ones too; each once."""
+        names = list(islice(self._weighed, most))
+        for name in names:
+            del self._weighed[name]
+        return [case for name in names if (case := self._cases.get(name)) is not None and case.weighed]
 
     def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
         """
