@@ -5221,6 +5221,23 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "while self._ends and self._ends[0][0] <= now - _HOUR * 1000:",
         "tests/scenarios/test_brakes.py::test_an_hour_later_the_brake_is_off",
     ),
+    (
+        "a second erasure that waits is forgotten where a first one is done",
+        "workers/keeper/ledger_memory.py",
+        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym)",
+        (
+            "tests/unit/workers/keeper/test_ledger_memory.py"
+            "::test_whoever_is_erased_is_gone_once_all_their_erasures_are_done"
+        ),
+    ),
+    (
+        "a table that grows forgets who was in it",
+        "workers/keeper/ledger_memory.py",
+        "            if name != self._empty:\n",
+        "            if name == self._empty:\n",
+        "tests/unit/workers/keeper/test_ledger_memory.py::test_a_table_that_grows_forgets_nobody_and_keeps_its_slack",
+    ),
 ]
 
 
