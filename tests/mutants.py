@@ -1666,9 +1666,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a brake counts cases",
-        "workers/desk/cases/case_store.py",
-        "found[case.asked_by] += case.named",
-        "found[case.asked_by] += 1",
+        "workers/desk/cases/case_index.py",
+        "self._people[brake][case.asked_by] += case.named",
+        "self._people[brake][case.asked_by] += 1",
         "tests/scenarios/test_brakes.py::test_one_request_about_many_people_waits_for_an_officer",
     ),
     (
@@ -3146,8 +3146,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the brake does not see what is opened beside it",
         "workers/desk/cases/case_store.py",
-        "(self._recent | self._begun).values()",
-        "self._recent.values()",
+        "self._recent.people(kind, now, self._begun)",
+        "self._recent.people(kind, now, {})",
         "tests/e2e/test_many.py",
     ),
     (
@@ -5199,6 +5199,44 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "(*place): (offset, MARK) for",
         '(*place): (offset, "") for',
         "tests/e2e/test_gaps.py::test_an_offset_that_somebody_set_ahead_passes_over_nothing",
+    ),
+    (
+        "the end of a restriction looks at every case there is",
+        "workers/desk/decisions/decider.py",
+        "for each in self._book.considered():",
+        "for each in self._book:",
+        "tests/scenarios/test_growth.py::test_no_request_looks_at_every_case_there_is",
+    ),
+    (
+        "a case that an officer has is forgotten when it changes",
+        "workers/desk/cases/case_index.py",
+        "        if _considered(case):\n",
+        "        if before is None and _considered(case):\n",
+        "tests/scenarios/test_objections.py::test_the_end_of_one_objection_leaves_the_restriction_of_another",
+    ),
+    (
+        "what was begun an hour ago counts for ever",
+        "workers/desk/cases/case_index.py",
+        "while self._ends and self._ends[0][0] <= now - _HOUR:",
+        "while self._ends and self._ends[0][0] <= now - _HOUR * 1000:",
+        "tests/scenarios/test_brakes.py::test_an_hour_later_the_brake_is_off",
+    ),
+    (
+        "a second erasure that waits is forgotten where a first one is done",
+        "workers/keeper/ledger_memory.py",
+        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym)",
+        (
+            "tests/unit/workers/keeper/test_ledger_memory.py"
+            "::test_whoever_is_erased_is_gone_once_all_their_erasures_are_done"
+        ),
+    ),
+    (
+        "a table that grows forgets who was in it",
+        "workers/keeper/ledger_memory.py",
+        "            if name != self._empty:\n",
+        "            if name == self._empty:\n",
+        "tests/unit/workers/keeper/test_ledger_memory.py::test_a_table_that_grows_forgets_nobody_and_keeps_its_slack",
     ),
 ]
 
