@@ -7134,6 +7134,7 @@ MUTANTS += [
     ),
 ]
 _PREVIEWS = "tests/scenarios/test_previews.py::test_"
+_SHOWN_BEFORE = "tests/scenarios/test_console_previews.py::test_"
 MUTANTS += [
     (
         "preview: a secret hold is named before an approval",
@@ -7211,6 +7212,34 @@ MUTANTS += [
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
         "self._kept(work, DONE, outcome)",
         _PREVIEWS + "the_ledger_says_that_it_was_counted_and_not_what",
+    ),
+    (
+        "preview: thousands of cases are asked about at once",
+        "workers/desk/decisions/previews.py",
+        "            await self._ask(due[:_AT_ONCE], version, table)",
+        "            await self._ask(due, version, table)",
+        _PREVIEWS + "of_many_cases_some_are_asked_about_at_once_and_all_in_the_end",
+    ),
+    (
+        "preview: whom a case names is asked once, whether or not anybody can tell",
+        "workers/desk/decisions/previews.py",
+        "                self._later[case.case] = self._a.clock.now() + _LATER\n",
+        "",
+        _PREVIEWS + "whom_a_case_names_is_asked_again_where_nobody_can_tell_yet",
+    ),
+    (
+        "preview: the console shows numbers before the last keeper has answered",
+        "core/cases/case.py",
+        "return self.preview if self.preview and self.preview.at is not None else None",
+        "return self.preview or None",
+        _SHOWN_BEFORE + "until_keepers_have_answered_no_number_is_shown_and_the_decision_is_offered",
+    ),
+    (
+        "preview: the console does not say how many it was",
+        "console/pages.py",
+        '            "differs": compared(row.whole()),\n',
+        "",
+        _SHOWN_BEFORE + "afterwards_the_page_says_how_many_it_was[1240-1,234; it was 1,240: records]",
     ),
     (
         "preview: a receipt does not say what had been counted",
