@@ -127,7 +127,7 @@ async def test_axe_finds_nothing_serious_in_any_form_and_on_what_follows_it(tmp_
     """Every type that has a form, an answer before it is opened, what became of a request, and a page that is refused."""
     async with served(tmp_path) as world, chromium() as browser, officer(world, browser) as seen:
         case, table = await answered(world), world.office.table()
-        pages = {kind: f"/requests/new/{kind}" for kind in kinds_asked() if not why_not(kind, table)}
+        pages: dict[str, str] = {kind: f"/requests/new/{kind}" for kind in kinds_asked() if not why_not(kind, table)}
         assert len(pages) >= LEAST_FORMS
         pages |= {"answer": f"/cases/{case}/answer", "taken": f"/requests/{case}", "unknown": f"/requests/{'A' * 22}"}
         assert await looked_through(seen, pages) == []
