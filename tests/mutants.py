@@ -5126,8 +5126,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a cipher outlives its key",
         "core/crypto/subject_secrets.py",
-        "            self._aes = AESGCM(self._raw)\n",
-        "            self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
+        "            found = self._aes = AESGCM(self._raw)\n",
+        "            found = self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
         "tests/unit/workers/keys/test_key_cache.py::test_what_seals_and_names_by_a_key_goes_with_it",
     ),
     (
@@ -5237,6 +5237,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "            if name != self._empty:\n",
         "            if name == self._empty:\n",
         "tests/unit/workers/keeper/test_ledger_memory.py::test_a_table_that_grows_forgets_nobody_and_keeps_its_slack",
+    ),
+    (
+        "every person's cipher is kept for as long as their key",
+        "core/crypto/subject_secrets.py",
+        "while len(_READY) > READY_MOST:",
+        "while False:",
+        (
+            "tests/unit/core/crypto/test_derivation.py"
+            "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
+        ),
     ),
 ]
 
