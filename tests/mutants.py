@@ -1666,9 +1666,9 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a brake counts cases",
-        "workers/desk/cases/case_store.py",
-        "found[case.asked_by] += case.named",
-        "found[case.asked_by] += 1",
+        "workers/desk/cases/case_index.py",
+        "self._people[brake][case.asked_by] += case.named",
+        "self._people[brake][case.asked_by] += 1",
         "tests/scenarios/test_brakes.py::test_one_request_about_many_people_waits_for_an_officer",
     ),
     (
@@ -3146,8 +3146,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "the brake does not see what is opened beside it",
         "workers/desk/cases/case_store.py",
-        "(self._recent | self._begun).values()",
-        "self._recent.values()",
+        "self._recent.people(kind, now, self._begun)",
+        "self._recent.people(kind, now, {})",
         "tests/e2e/test_many.py",
     ),
     (
@@ -5126,8 +5126,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a cipher outlives its key",
         "core/crypto/subject_secrets.py",
-        "            self._aes = AESGCM(self._raw)\n",
-        "            self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
+        "            found = self._aes = AESGCM(self._raw)\n",
+        "            found = self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
         "tests/unit/workers/keys/test_key_cache.py::test_what_seals_and_names_by_a_key_goes_with_it",
     ),
     (
@@ -5199,6 +5199,54 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "(*place): (offset, MARK) for",
         '(*place): (offset, "") for',
         "tests/e2e/test_gaps.py::test_an_offset_that_somebody_set_ahead_passes_over_nothing",
+    ),
+    (
+        "the end of a restriction looks at every case there is",
+        "workers/desk/decisions/decider.py",
+        "for each in self._book.considered():",
+        "for each in self._book:",
+        "tests/scenarios/test_growth.py::test_no_request_looks_at_every_case_there_is",
+    ),
+    (
+        "a case that an officer has is forgotten when it changes",
+        "workers/desk/cases/case_index.py",
+        "        if _considered(case):\n",
+        "        if before is None and _considered(case):\n",
+        "tests/scenarios/test_objections.py::test_the_end_of_one_objection_leaves_the_restriction_of_another",
+    ),
+    (
+        "what was begun an hour ago counts for ever",
+        "workers/desk/cases/case_index.py",
+        "while self._ends and self._ends[0][0] <= now - _HOUR:",
+        "while self._ends and self._ends[0][0] <= now - _HOUR * 1000:",
+        "tests/scenarios/test_brakes.py::test_an_hour_later_the_brake_is_off",
+    ),
+    (
+        "a second erasure that waits is forgotten where a first one is done",
+        "workers/keeper/ledger_memory.py",
+        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym)",
+        (
+            "tests/unit/workers/keeper/test_ledger_memory.py"
+            "::test_whoever_is_erased_is_gone_once_all_their_erasures_are_done"
+        ),
+    ),
+    (
+        "a table that grows forgets who was in it",
+        "workers/keeper/ledger_memory.py",
+        "            if name != self._empty:\n",
+        "            if name == self._empty:\n",
+        "tests/unit/workers/keeper/test_ledger_memory.py::test_a_table_that_grows_forgets_nobody_and_keeps_its_slack",
+    ),
+    (
+        "every person's cipher is kept for as long as their key",
+        "core/crypto/subject_secrets.py",
+        "while len(_READY) > READY_MOST:",
+        "while False:",
+        (
+            "tests/unit/core/crypto/test_derivation.py"
+            "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
+        ),
     ),
 ]
 
@@ -7083,8 +7131,8 @@ MUTANTS += [
     (
         "console: a briefing of what nobody is to approve",
         "console/templates/case.html.j2",
-        'it.actions | selectattr("type", "equalto", "approve") | list and ',
-        "",
+        '{% set approves = it.actions | selectattr("type", "equalto", "approve") | list %}',
+        "{% set approves = true %}",
         _BRIEF,
     ),
     (
@@ -7093,6 +7141,93 @@ MUTANTS += [
         "    if not table.tells(kind):",
         "    if False:",
         _SAID + "::test_when_a_person_is_told_is_what_the_types_row_says[lift-before]",
+    ),
+]
+_PREVIEWS = "tests/scenarios/test_previews.py::test_"
+MUTANTS += [
+    (
+        "preview: a secret hold is named before an approval",
+        "workers/desk/decisions/previews.py",
+        "for terms in named if not terms.secret)",
+        "for terms in named)",
+        _PREVIEWS + "a_secret_hold_moves_nothing_that_a_case_says[erase]",
+    ),
+    (
+        "preview: what is counted while it is carried out is compared",
+        "core/cases/case.py",
+        "    if not case.preview or not case.weighed:",
+        "    if not case.preview:",
+        _PREVIEWS + "an_approval_that_comes_first_waits_for_no_keeper[erase]",
+    ),
+    (
+        "preview: the months of somebody's calls stay in the case",
+        "core/decisions/preview.py",
+        "months=len(self.seen), seen=())",
+        "months=len(self.seen))",
+        _PREVIEWS + "what_is_counted_before_an_approval_is_what_is_then_done[erase-bob-4-more1]",
+    ),
+    (
+        "preview: a month of two people is two",
+        "core/decisions/preview.py",
+        "seen=tuple(sorted({*self.seen, *found.months}))",
+        "seen=(*self.seen, *found.months)",
+        _PREVIEWS + "of_several_people_a_month_is_counted_once",
+    ),
+    (
+        "preview: an answer counts twice",
+        "core/decisions/preview.py",
+        "        if decision not in self.open:\n            return self\n",
+        "",
+        "tests/unit/core/decisions/test_preview.py::test_an_answer_that_comes_twice_counts_once",
+    ),
+    (
+        "preview: a keeper of the first level of forms is asked",
+        "workers/desk/decisions/previews.py",
+        "        if self._ring.forms < FORMS:\n            return\n",
+        "",
+        _PREVIEWS + "a_keeper_of_the_first_level_of_forms_is_never_asked",
+    ),
+    (
+        "preview: after a crash nobody asks once more",
+        "workers/desk/decisions/previews.py",
+        "return bool(before.open) and (case.case, number) not in self._asked",
+        "return False",
+        _PREVIEWS + "dead_between_the_case_and_the_ledger_it_asks_once_more",
+    ),
+    (
+        "preview: days that were not asked for are counted",
+        "core/decisions/preview.py",
+        '(task.of == "removed" or leg.mask) and self.covers(leg.day)',
+        "True",
+        _PREVIEWS + "of_some_days_those_alone_are_counted[days0]",
+    ),
+    (
+        "preview: an objection's own restriction conflicts with it",
+        "workers/keeper/enforcement/previewing.py",
+        " - {work.decision.case}",
+        "",
+        _PREVIEWS + "a_restriction_that_stands_is_named_and_not_the_one_that_it_brings_itself",
+    ),
+    (
+        "preview: whoever is counted slowly waits with what was decided",
+        "workers/keeper/backlog.py",
+        ' and work.decision.type != "preview":',
+        ":",
+        _PREVIEWS + "what_counts_for_long_holds_up_nothing_that_was_decided",
+    ),
+    (
+        "preview: the ledger keeps for ever how much there was",
+        "workers/keeper/enforcement/results.py",
+        'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
+        "self._kept(work, DONE, outcome)",
+        _PREVIEWS + "the_ledger_says_that_it_was_counted_and_not_what",
+    ),
+    (
+        "preview: a receipt does not say what had been counted",
+        "workers/desk/answers/receipts.py",
+        "            previewed=_previewed(case, stage),\n",
+        "",
+        _PREVIEWS + "what_comes_in_between_makes_a_difference_that_the_receipt_shows",
     ),
 ]
 MUTANTS += [

@@ -213,8 +213,8 @@ class Replayer:
 
     async def _lost(self, shard: Shard) -> int:
         """How many people have legs but no key any more: minted after the backup, their legs open no more."""
-        names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()} - set(shard.erased)
-        return await self._ring.missing([Pseudonym(name) for name in names])
+        names = {key.partition(b".")[0].decode() for _, key in shard.index.by_day()}
+        return await self._ring.missing([Pseudonym(name) for name in names if name not in shard.erased])
 
 
 def _binding(decisions: Sequence[Decision]) -> list[Decision]:

@@ -15,11 +15,12 @@ from calllog_guard.core.decisions.standing_rules import Standing
 from calllog_guard.core.identifiers import Token
 from calllog_guard.core.requests.types import EXPORTS, LINKS, RESTRICTIONS, TAKE_AWAY, kinds
 from calllog_guard.ports.state import Index, Pending
+from calllog_guard.workers.keeper.ledger_memory import DoneDecisions, ErasedPeople
 from calllog_guard.workers.runtime.backoff import Pauses
 
 AT_ONCE: Final = kinds(lambda row: row.rule and not row.removes)
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
-TASKS: Final = EXPORTS | LINKS | {"search"}
+TASKS: Final = EXPORTS | LINKS | {"search", "preview"}
 """Decisions that are done once and leave no rule about anybody's records."""
 
 
@@ -55,7 +56,7 @@ class Shard:
 
     Args:
         held: The index of the copies in its partition of `held`, by hold and token; `copies` is how far it was read.
-        erased: By pseudonym, the total erasures that are not yet done; empty means tombstone on sight.
+        erased: Whose total erasure was decided; once it is done, what comes of theirs is tombstoned on sight.
         done: Ledger keys of decisions whose result is in the ledger.
         recorded: By ledger key, the legs that a decision was about to remove when it was tried last.
         progress: By ledger key, how far decisions are that take more than one turn.
@@ -82,8 +83,8 @@ class Shard:
     decisions: int
     held: Index
     copies: int
-    erased: dict[str, set[str]] = field(default_factory=dict)
-    done: set[str] = field(default_factory=set)
+    erased: ErasedPeople = field(default_factory=ErasedPeople)
+    done: DoneDecisions = field(default_factory=DoneDecisions)
     recorded: dict[str, NamedLegs] = field(default_factory=dict)
     progress: dict[bytes, Any] = field(default_factory=dict)
     pauses: Pauses[bytes] = field(default_factory=Pauses)
@@ -125,7 +126,7 @@ class Shard:
         if decision.type == "disclose":
             self.disclosed.setdefault(person, {})[decision.case] = None
         if decision.total:
-            self.erased.setdefault(person, set()).update({name} - self.done)
+            self.erased.note(person, name, done=name in self.done)
         elif decision.type not in TASKS and name not in self.ruled.get(person, {}):
             ruled = self.ruled.get(person, {}) | {name: decision}
             self.ruled[person] = dict(sorted(ruled.items(), key=lambda item: item[1].turn))
@@ -153,12 +154,12 @@ class Shard:
         if name.encode() not in self.pending:  # after a crash it may be carried out once more
             self.recorded.pop(name, None)
         person = name.partition(".")[0]
-        self.erased.get(person, set()).discard(name)
+        self.erased.finished(person, name)
         self.standing.pop(person, None)
 
     def gone(self, pseudonym: str) -> bool:
         """Whether a person's erasure is done, so that every leg of theirs is tombstoned on sight."""
-        return self.erased.get(pseudonym) == set()
+        return self.erased.gone(pseudonym)
 
     def took_purposes(self, pseudonym: str) -> bool:
         """Whether purposes may have been taken away from a person's legs, so the index has not their headers' masks."""

@@ -35,17 +35,17 @@ from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.identifiers import CaseId, EpochName
 from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import REQUESTS, Request
-from calllog_guard.core.requests.types import TYPES, Kind
+from calllog_guard.core.requests.types import Kind
 from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import Topic
 from calllog_guard.errors import CaseStateError, EntryCorruptError, EpochUnknownError, MessageError
 from calllog_guard.ports.fault_injection import CrashPoints
 from calllog_guard.ports.log import Place
 from calllog_guard.workers.context import WorkerContext
+from calllog_guard.workers.desk.cases.case_index import BegunCases, CaseIndex
 from calllog_guard.workers.keys.people.view import pointer
 
 log: Final = structlog.get_logger()
-_HOUR: Final = timedelta(hours=1)
 COUNTED: Final = 2
 """From this level of forms on a case tells which of its states is later: earlier releases refuse unknown fields."""
 
@@ -66,7 +66,8 @@ class Casebook:
         self._cases: dict[str, Case] = {}
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
-        self._recent: dict[str, Case] = {}
+        self._recent, self._index = BegunCases(), CaseIndex()
+        self._weighed: dict[str, None] = {}
         self.tenure = 0
 
     @property
@@ -92,7 +93,8 @@ class Casebook:
         """Forget all: the partition is someone else's, or is read anew."""
         self._cases.clear()
         self._acts.clear()
-        self._recent.clear()
+        self._recent, self._index = BegunCases(), CaseIndex()
+        self._weighed.clear()
 
     def note(self, record: Any) -> bool:
         """
@@ -106,7 +108,7 @@ class Casebook:
             return True
         found = self._read(record)
         if found is None:
-            self._cases.pop(name_in(record), None)
+            self._drop(name_in(record))
             return True
         self.tenure = max(self.tenure, found.tenure or 0)
         if later(self._cases.get(found.case), found) is not found:
@@ -150,10 +152,17 @@ class Casebook:
         return msgspec.structs.replace(case, tenure=self._ring.tenure.number, count=count)
 
     def _keep(self, case: Case) -> None:
+        self._index.put(self._cases.get(case.case), case)
         self._cases[case.case] = case
         self._acts.update(case.acts)
-        if case.begun:
-            self._recent[case.case] = case
+        if case.weighed:
+            self._weighed[case.case] = None
+        self._recent.put(case)
+
+    def _drop(self, name: str) -> None:
+        case = self._cases.pop(name, None)
+        if case is not None:
+            self._index.drop(case)
 
     def get(self, name: str) -> Case | None:
         """A case by its id."""
@@ -188,6 +197,13 @@ class Casebook:
         """All cases, secret ones too: for what nobody is told."""
         return iter(list(self._cases.values()))
 
+    def weighed(self, most: int) -> list[Case]:
+        """Up to so many cases that have changed since and are before an officer, secret ones too; each once."""
+        names = list(islice(self._weighed, most))
+        for name in names:
+            del self._weighed[name]
+        return [case for name in names if (case := self._cases.get(name)) is not None and case.weighed]
+
     def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
         """
         The cases past their time, secret ones too.
@@ -204,20 +220,15 @@ class Casebook:
 
     def holds(self) -> list[Case]:
         """The cases of holds, secret ones too."""
-        return [case for case in self._cases.values() if case.type == "hold" and case.hold]
+        return self._index.holds()
+
+    def considered(self) -> list[Case]:
+        """The cases by which somebody may be restricted until it is over; see `CaseIndex`."""
+        return self._index.considered()
 
     def begun_people(self, kind: Kind, now: datetime) -> Counter[str]:
         """How many people each requester named in cases under one brake begun in the last hour, secret ones not."""
-        brake = TYPES[kind].brake
-        same = {name for name, rule in TYPES.items() if brake and rule.brake == brake}
-        # what is older never counts again: it is left behind here, so that no request pays for every case there is
-        self._recent = {name: case for name, case in self._recent.items() if case.begun_at > now - _HOUR}
-        cases = (self._recent | self._begun).values()
-        found: Counter[str] = Counter()
-        for case in cases:
-            if case.type in same and not case.secret and case.begun and case.begun_at > now - _HOUR:
-                found[case.asked_by] += case.named
-        return found
+        return self._recent.people(kind, now, self._begun)
 
     @contextmanager
     def begun(self, case: Case) -> Iterator[None]:
@@ -292,7 +303,7 @@ class Casebook:
         """As `forget`, of several cases at once."""
         await self._writer.write([msgspec.structs.replace(self._record(case), value=None) for case in cases])
         for case in cases:
-            self._cases.pop(case.case, None)
+            self._drop(case.case)
             for name in case.acts:
                 self._acts.pop(name, None)
 
@@ -351,7 +362,7 @@ class Casebook:
     async def renew(self, most: int = 1000) -> int:
         """Seal up to so many cases anew under the present epoch, so that none keeps an old one alive; how many."""
         epoch = pointer(await self._ring.view([]))
-        old = list(islice((case for case in self._cases.values() if case.epoch not in {None, epoch}), most))
+        old = list(islice(self._index.sealed_before(epoch), most))
         renewed: list[Case] = []
         for case in old:
             try:

@@ -27,7 +27,7 @@ from calllog_guard.core.decisions.hold import LAW_FROM
 from calllog_guard.core.decisions.standing_rules import Rule, seal_rule
 from calllog_guard.core.identifiers import DecisionId, Lookup, Pseudonym, named_call, partition_of
 from calllog_guard.core.requests.request import Request
-from calllog_guard.core.requests.types import RESTRICTS, TYPES, DecisionType, kinds
+from calllog_guard.core.requests.types import TYPES, DecisionType, kinds
 from calllog_guard.errors import EntryUnreadableError, HoldsFullError, KeyMissingError, MessageError, ParkedError
 from calllog_guard.workers.context import WorkerContext
 from calllog_guard.workers.desk.cases.case_store import Casebook
@@ -247,10 +247,8 @@ class Decider(DecisionWriter):
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Whom another request still restricts, before an officer or until told: they stay so after this one."""
         found: set[Lookup] = set()
-        for each in self._book:
-            ends = each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)
-            considered = each.type in RESTRICTS and ends and each.decisions
-            if considered and each.case != case.case:
+        for each in self._book.considered():
+            if each.case != case.case:
                 try:
                     found |= set(await self.subjects.known(self._book.request_of(each)))
                 except MessageError:  # its request is lost: its tags alone say whose it is

@@ -150,8 +150,8 @@ class Linking:
         """While an officer has an objection of one of them, all are restricted."""
         if len({each.reviewed for each in people.values()}) < 2:  # noqa: PLR2004 - on all, or on nobody
             return
-        for case in self._a.book:
-            if case.considered and case.decisions and (asked := self._a.book.asked(case)) is not None:
+        for case in self._a.book.considered():
+            if case.considered and (asked := self._a.book.asked(case)) is not None:
                 about = await self._decider.subjects.known(asked)
                 if not people.keys().isdisjoint(about):
                     await self._consider(Granted(case, asked, granted.table, granted.version))

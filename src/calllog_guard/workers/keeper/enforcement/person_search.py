@@ -56,5 +56,5 @@ class Finder:
             work.progress.at = at.encode()
             if work.over:
                 return None
-        people = work.progress.scope = sorted(known - shard.erased.keys())
+        people = work.progress.scope = sorted(each for each in known if each not in shard.erased)
         return people
