@@ -5126,8 +5126,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a cipher outlives its key",
         "core/crypto/subject_secrets.py",
-        "            self._aes = AESGCM(self._raw)\n",
-        "            self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
+        "            found = self._aes = AESGCM(self._raw)\n",
+        "            found = self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
         "tests/unit/workers/keys/test_key_cache.py::test_what_seals_and_names_by_a_key_goes_with_it",
     ),
     (
@@ -5237,6 +5237,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "            if name != self._empty:\n",
         "            if name == self._empty:\n",
         "tests/unit/workers/keeper/test_ledger_memory.py::test_a_table_that_grows_forgets_nobody_and_keeps_its_slack",
+    ),
+    (
+        "every person's cipher is kept for as long as their key",
+        "core/crypto/subject_secrets.py",
+        "while len(_READY) > READY_MOST:",
+        "while False:",
+        (
+            "tests/unit/core/crypto/test_derivation.py"
+            "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
+        ),
     ),
 ]
 
@@ -7121,8 +7131,8 @@ MUTANTS += [
     (
         "console: a briefing of what nobody is to approve",
         "console/templates/case.html.j2",
-        'it.actions | selectattr("type", "equalto", "approve") | list and ',
-        "",
+        '{% set approves = it.actions | selectattr("type", "equalto", "approve") | list %}',
+        "{% set approves = true %}",
         _BRIEF,
     ),
     (
@@ -7131,6 +7141,93 @@ MUTANTS += [
         "    if not table.tells(kind):",
         "    if False:",
         _SAID + "::test_when_a_person_is_told_is_what_the_types_row_says[lift-before]",
+    ),
+]
+_PREVIEWS = "tests/scenarios/test_previews.py::test_"
+MUTANTS += [
+    (
+        "preview: a secret hold is named before an approval",
+        "workers/desk/decisions/previews.py",
+        "for terms in named if not terms.secret)",
+        "for terms in named)",
+        _PREVIEWS + "a_secret_hold_moves_nothing_that_a_case_says[erase]",
+    ),
+    (
+        "preview: what is counted while it is carried out is compared",
+        "core/cases/case.py",
+        "    if not case.preview or not case.weighed:",
+        "    if not case.preview:",
+        _PREVIEWS + "an_approval_that_comes_first_waits_for_no_keeper[erase]",
+    ),
+    (
+        "preview: the months of somebody's calls stay in the case",
+        "core/decisions/preview.py",
+        "months=len(self.seen), seen=())",
+        "months=len(self.seen))",
+        _PREVIEWS + "what_is_counted_before_an_approval_is_what_is_then_done[erase-bob-4-more1]",
+    ),
+    (
+        "preview: a month of two people is two",
+        "core/decisions/preview.py",
+        "seen=tuple(sorted({*self.seen, *found.months}))",
+        "seen=(*self.seen, *found.months)",
+        _PREVIEWS + "of_several_people_a_month_is_counted_once",
+    ),
+    (
+        "preview: an answer counts twice",
+        "core/decisions/preview.py",
+        "        if decision not in self.open:\n            return self\n",
+        "",
+        "tests/unit/core/decisions/test_preview.py::test_an_answer_that_comes_twice_counts_once",
+    ),
+    (
+        "preview: a keeper of the first level of forms is asked",
+        "workers/desk/decisions/previews.py",
+        "        if self._ring.forms < FORMS:\n            return\n",
+        "",
+        _PREVIEWS + "a_keeper_of_the_first_level_of_forms_is_never_asked",
+    ),
+    (
+        "preview: after a crash nobody asks once more",
+        "workers/desk/decisions/previews.py",
+        "return bool(before.open) and (case.case, number) not in self._asked",
+        "return False",
+        _PREVIEWS + "dead_between_the_case_and_the_ledger_it_asks_once_more",
+    ),
+    (
+        "preview: days that were not asked for are counted",
+        "core/decisions/preview.py",
+        '(task.of == "removed" or leg.mask) and self.covers(leg.day)',
+        "True",
+        _PREVIEWS + "of_some_days_those_alone_are_counted[days0]",
+    ),
+    (
+        "preview: an objection's own restriction conflicts with it",
+        "workers/keeper/enforcement/previewing.py",
+        " - {work.decision.case}",
+        "",
+        _PREVIEWS + "a_restriction_that_stands_is_named_and_not_the_one_that_it_brings_itself",
+    ),
+    (
+        "preview: whoever is counted slowly waits with what was decided",
+        "workers/keeper/backlog.py",
+        ' and work.decision.type != "preview":',
+        ":",
+        _PREVIEWS + "what_counts_for_long_holds_up_nothing_that_was_decided",
+    ),
+    (
+        "preview: the ledger keeps for ever how much there was",
+        "workers/keeper/enforcement/results.py",
+        'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
+        "self._kept(work, DONE, outcome)",
+        _PREVIEWS + "the_ledger_says_that_it_was_counted_and_not_what",
+    ),
+    (
+        "preview: a receipt does not say what had been counted",
+        "workers/desk/answers/receipts.py",
+        "            previewed=_previewed(case, stage),\n",
+        "",
+        _PREVIEWS + "what_comes_in_between_makes_a_difference_that_the_receipt_shows",
     ),
 ]
 MUTANTS += [

@@ -25,6 +25,8 @@ from calllog_guard.core.crypto.same_person import Linked, Same, Sameness, seal_s
 from calllog_guard.core.crypto.subject_secrets import CallKey, IdentitySecret, Link, Pepper, Secret, link_at, month_from
 from calllog_guard.core.decisions.decision import Decision, Entry, case_id, decision_id, seal_entry
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome, OutcomeKey
+from calllog_guard.core.decisions.preview import Preview, PreviewCount, PreviewTask
+from calllog_guard.core.decisions.standing_rules import Span
 from calllog_guard.core.identifiers import (
     CallId,
     DecisionId,
@@ -87,6 +89,29 @@ def _case(identity: IdentitySecret) -> dict[str, Any]:
     reason = Reason(of="refused", text="The records are needed in court.", at=AT)
     told = whose.say(parts, case, whose.case_key(parts, case, identity), reason, numbers)
     return {"case_whose": dict(told.keys), "case_said": list(told.said)}
+
+
+def _preview(told: Decision, entry: Entry, key: Secret) -> dict[str, Any]:
+    """Of an erasure of some days: asked, answered, and as the case keeps it before and after."""
+    task = PreviewTask(of="removed", range=Span(from_="2026-10-01", to="2026-11-30"))
+    decision = msgspec.structs.replace(told, type="preview", tenure=7)
+    measured = PreviewCount(months=("2026-10", "2026-11"), kept={"billing": 40}, restrictions=(told.case,))
+    outcome = Outcome(
+        tenant=TENANT, case=told.case, decision=told.decision, stage="previewed", partition=7, legs=42, barrier=10,
+        up_to=12,
+        by="keeper", at=AT, measured=measured,
+    )  # fmt: skip
+    asked = Preview(number=1, asked_at=AT, open=(told.decision,), holds=("claim-1",))
+    case = msgspec.structs.replace(_state_of_a_case(), state="waiting", waits_for="officer")
+    return {
+        "preview_task": encode(task).decode(),
+        "decision_preview": encode(seal_entry(decision, replace(entry, task=encode(task)), key, NONCE)).decode(),
+        "outcome_previewed": OutcomeKey(key.expose()).vouched(outcome, TO_DESK).decode(),
+        "case_preview_asked": encode(msgspec.structs.replace(case, preview=asked)).decode(),
+        "case_previewed": encode(
+            msgspec.structs.replace(case, preview=asked.answered(told.decision, 42, measured, AT))
+        ).decode(),
+    }
 
 
 def _legs(identity: IdentitySecret, link: Link) -> dict[str, Any]:
@@ -312,6 +337,7 @@ def vectors() -> dict[str, Any]:
         "parked": encode(sealed).decode(),
         "parked_key": parked_key(record.place, part.lookup).decode(),
         "parked_referred": encode(seal_parked(record, _referred(part), TENANT, Secret(b"\x03" * 32), NONCE)).decode(),
+        **_preview(told, Entry(lookup, keys.generation), key),
         **_case(identity),
         **_legs(identity, link),
     }

@@ -118,6 +118,24 @@ def _asked_of_officers(case: Case) -> Iterator[str]:
         yield _announcing(case)
 
 
+def _counted(case: Case) -> Iterator[str]:
+    """What keepers had counted before an officer decides, or are still to count."""
+    found = case.preview
+    if not found or (found.at is None and not case.weighed):
+        return
+    if found.at is None:
+        yield f"would be   keepers are still measuring, since {time_text(found.asked_at)}"
+        return
+    yield f"would be   {found.legs} records of {found.months} months, as counted at {time_text(found.at)}"
+    if found.narrowed:
+        yield f"           {found.narrowed} more lose a purpose and stay"
+    yield from (f"           a law has copies kept of {many} of them, for {name}" for name, many in found.kept.items())
+    yield from (f"           under the hold {name}, whose copies stay" for name in found.holds)
+    yield from (f"           restricted by the case {name}" for name in found.restrictions)
+    if found.unsure:
+        yield "           not everybody named could be counted: the entry of somebody cannot be used"
+
+
 def _announcing(case: Case) -> str:
     """What a case waits for whose person is told before it is done."""
     name = waited_for(case.type)
@@ -138,6 +156,7 @@ def whole(case: Case, today: date, filed: Filed | None) -> str:
     lines.append(f"asked by   {case.asked_by}, request {case.jti}" + (f", ticket {case.ticket}" if case.ticket else ""))
     lines += list(_known(case))
     lines += _asked_of_officers(case)
+    lines += _counted(case)
     if case.approvals:
         lines.append(f"approved   {', '.join(case.approvals)}")
     if case.refusal:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from calllog_guard.console import sentences
-from calllog_guard.console.briefing import briefing
+from calllog_guard.console.briefing import briefing, compared
 from calllog_guard.console.case_view import evidence_in, viewed
 from calllog_guard.console.followed import Followed
 from calllog_guard.console.recorded import ViewRecorder
@@ -133,6 +133,7 @@ class Office:
             "views": sorted(self.followed.views.get(row.case, {}).items(), reverse=True)[:20],
             "refused": self.followed.refusals_about(row.case),
             "brief": briefing(row.whole(), self.table()),
+            "differs": compared(row.whole()),
             "answer": row.type in EXPORTS and "exported" in row.whole().stages,
             "sent": visit.query.get("sent") == "1",
         }

@@ -80,8 +80,17 @@ TOLD: Final = {
     "asked": "The person is told before it is made, or once the law no longer forbids it, as the request says.",
     "never": "The policy names no gateway that tells persons of this: nobody tells them.",
 }
+TOUCHED: Final = {
+    "removed": "Records that would be removed:",
+    "narrowed": "Records that would be removed, as nothing else keeps them:",
+    "given": "Records that would be given:",
+}
 ALL: Final = (
-    *(text for table in (STATES, WAITS, APPROVE, CLOCK, NAMES, MOMENTS, RULES, TOLD) for text in table.values()),
+    *(
+        text
+        for table in (STATES, WAITS, APPROVE, CLOCK, NAMES, MOMENTS, RULES, TOLD, TOUCHED)
+        for text in table.values()
+    ),
     NOBODY,
     FIRST,
     REFUSE,

@@ -17,6 +17,7 @@ without them is an earlier release's, and before all that have them.
 `traces` says per decision about the person's records where they had gone (Art. 19), `untold` whom of them to tell yet,
 with the time that their notices say: until then the case keeps its request, sealed.
 `lifts` says which restrictions a `lift` met, by their cases (`restore`: a restored keystore), and what became of each.
+`preview` says what keepers had counted before an officer decided; it changes no more once one has.
 """
 
 from datetime import date, datetime, timedelta
@@ -29,6 +30,7 @@ from calllog_guard.core.cases.notices import Sent
 from calllog_guard.core.codec import Day, Id, Rewritten, TenantName, Utc, decode
 from calllog_guard.core.decisions.decision import case_id, request_name
 from calllog_guard.core.decisions.outcome import Observed, Outcome
+from calllog_guard.core.decisions.preview import Preview
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.requests.types import COPIES, TRACED, NoticeKind, stages_of
 from calllog_guard.core.stream.proofs import DESK, UNPROVEN, Proofs
@@ -155,6 +157,7 @@ class Case(Rewritten, frozen=True, kw_only=True):
     whose: dict[Id, str] | msgspec.UnsetType = msgspec.UNSET
     said: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     people: Count | msgspec.UnsetType = msgspec.UNSET
+    preview: Preview | msgspec.UnsetType = msgspec.UNSET
     tenure: Count | msgspec.UnsetType = msgspec.UNSET
     count: Count | msgspec.UnsetType = msgspec.UNSET
 
@@ -210,6 +213,16 @@ class Case(Rewritten, frozen=True, kw_only=True):
     def of_nothing(self) -> bool:
         """Whether nobody is known whom it names, or nothing to do it to was found: nobody is told that it was done."""
         return self.known is False or UNFOUND in self.stages
+
+    @property
+    def weighed(self) -> bool:
+        """Whether it is before an officer."""
+        return self.state == "waiting" and self.waits_for in {"officer", "second_officer"}
+
+    @property
+    def measured(self) -> Preview | None:
+        """What keepers had counted before an officer decided; None where they had not, or not all of them."""
+        return self.preview if self.preview and self.preview.at is not None else None
 
     @property
     def announcing(self) -> bool:
@@ -329,14 +342,25 @@ def _reached(case: Case, progress: dict[str, str], stage: str) -> bool:
     return all(progress.get(each) in enough for each in case.decisions)
 
 
-def _answered(case: Case, outcome: Outcome) -> str | None:
-    """What a keeper says of what it was only asked; None where something was to be done."""
-    before = case.progress.get(outcome.decision)
+def _answered(case: Case, outcome: Outcome, at: datetime) -> Case | None:
+    """The case after what a keeper says of what it was only asked; None where something was to be done."""
+    if outcome.stage == "previewed" or (case.preview and outcome.decision in case.preview.open):
+        return _previewed(case, outcome, at)
+    before, answer = case.progress.get(outcome.decision), None
     if outcome.stage == "searched" and before is not None:
-        return UNSURE if outcome.unread else NOBODY
-    if outcome.stage in {"looked", "failed"} and case.type == "disclose" and before == ASKED:
-        return FOUND if outcome.legs or outcome.stage == "failed" else NOTHING
-    return None
+        answer = UNSURE if outcome.unread else NOBODY
+    elif outcome.stage in {"looked", "failed"} and case.type == "disclose" and before == ASKED:
+        answer = FOUND if outcome.legs or outcome.stage == "failed" else NOTHING
+    progress = case.progress | {outcome.decision: answer or ""}
+    return None if answer is None else msgspec.structs.replace(case, progress=progress)
+
+
+def _previewed(case: Case, outcome: Outcome, at: datetime) -> Case:
+    """The case with what a keeper has counted; once an officer has decided part of it may be gone: it says nothing."""
+    if not case.preview or not case.weighed:
+        return case
+    preview = case.preview.answered(outcome.decision, outcome.legs, outcome.measured or None, at)
+    return case if preview is case.preview else msgspec.structs.replace(case, preview=preview)
 
 
 def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, list[str]]:
@@ -344,8 +368,8 @@ def after_outcome(case: Case, outcome: Outcome, at: datetime) -> tuple[Case, lis
     ladder = case.ladder
     if case.type == "rectify" and UNFOUND in case.stages:
         return case, []  # an officer has it: that nothing is left of a correction that nobody made is no news
-    if (answer := _answered(case, outcome)) is not None:
-        return msgspec.structs.replace(case, progress=case.progress | {outcome.decision: answer}), []
+    if (answered := _answered(case, outcome, at)) is not None:
+        return answered, []
     if outcome.kept and outcome.decision in case.decisions:
         kept = tuple({"basis": basis} for basis in outcome.kept if {"basis": basis} not in case.kept)
         return (msgspec.structs.replace(case, kept=(*case.kept, *kept)) if kept else case), []

@@ -22,11 +22,21 @@ The stages that end in a receipt; `absent` and `gone` are the certificate.
 Not every stage does: that the keystore's file was rewritten behind an erasure is no news to a person;
 `decided` is one where it is the end, because nobody was met and nobody else has anything to do.
 """
+COMPARED: Final = frozenset({"tombstoned", "exported", "absent", "gone"})
+"""The stages that say how many records it was, beside how many an officer was told that it would be."""
 STATEMENT: Final = (
     "All that may be deleted has been deleted. What law requires to be kept is kept apart for that alone, "
     "and we may be barred from saying whether."
 )
 """The same in every certificate, whether or not anything is held."""
+
+
+class PreviewTotal(Internal, frozen=True, kw_only=True):
+    """What keepers had counted before an officer approved: records, calendar months of their calls, and when."""
+
+    legs: int
+    months: int
+    at: Utc
 
 
 class Receipt(Internal, frozen=True, kw_only=True):
@@ -38,6 +48,7 @@ class Receipt(Internal, frozen=True, kw_only=True):
     `observations` lists every look when a request was about several persons.
     `known` is false where nobody was known under any of the request's identifiers.
     `unknown` lists under which (by place, from 0) nobody was, `linked` how many more were reached as the same person.
+    `previewed` is what was counted before an officer approved, in the receipt of the stage that says how many it was.
     `recipients` had the person's records and are told (Art. 19); `unsure` says why some of them are not known for sure.
     """
 
@@ -61,6 +72,7 @@ class Receipt(Internal, frozen=True, kw_only=True):
     known: bool | msgspec.UnsetType = msgspec.UNSET
     unknown: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     linked: int | msgspec.UnsetType = msgspec.UNSET
+    previewed: PreviewTotal | msgspec.UnsetType = msgspec.UNSET
     recipients: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     unsure: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     controller: str | msgspec.UnsetType = msgspec.UNSET

@@ -15,6 +15,7 @@ import msgspec
 
 from calllog_guard.core.codec import Id, Internal, Message, Rewritten, TenantName, Utc, decode, encode
 from calllog_guard.core.crypto.subject_secrets import Secret
+from calllog_guard.core.decisions.preview import PreviewCount
 from calllog_guard.core.identifiers import ID_BYTES, ID_LETTERS, b64
 from calllog_guard.errors import NewerFormError, RecordError
 
@@ -74,11 +75,12 @@ class Outcome(Internal, frozen=True, kw_only=True):
         tokens: In the ledger: the legs whose old values must be seen gone.
         kept: With `copied` of an erasure: the purposes for which the law had legs copied first.
         digests: Of an export: SHA-256 of each part.
-        legs: How many it concerned; with `looked` of a disclosure: how many it would give.
+        legs: How many it concerned; with `looked` or `previewed`: how many it would.
         unread: Of a search: how many keys could not be opened, so that nobody can tell whose they are.
         readers: With `traced`: the credentials that have opened the legs that a decision is about, or may have.
         disclosures: With `traced`: the cases in which records of the person were asked for, for an authority.
         unsure: With `traced`: why nobody can tell for sure who has opened them.
+        measured: With `previewed`: what else a keeper has counted.
         mac: By the key that workers alone have, over the rest and the place where it is written.
 
     """
@@ -99,6 +101,7 @@ class Outcome(Internal, frozen=True, kw_only=True):
         "searched",
         "traced",
         "looked",
+        "previewed",
     ]
     partition: int
     legs: int
@@ -114,6 +117,7 @@ class Outcome(Internal, frozen=True, kw_only=True):
     readers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     disclosures: tuple[Id, ...] | msgspec.UnsetType = msgspec.UNSET
     unsure: Unsure | msgspec.UnsetType = msgspec.UNSET
+    measured: PreviewCount | msgspec.UnsetType = msgspec.UNSET
     mac: Id | msgspec.UnsetType = msgspec.UNSET
 
 

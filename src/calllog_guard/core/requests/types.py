@@ -18,9 +18,9 @@ Kind = Literal[
 ]  # fmt: skip
 DecisionType = Literal[
     "erase", "rectify", "restrict", "lift", "object", "withdraw", "consent",
-    "hold", "release", "access", "portability", "disclose", "search", "same_as", "not_same_as",
+    "hold", "release", "access", "portability", "disclose", "search", "preview", "same_as", "not_same_as",
 ]  # fmt: skip
-"""What a decision may be: the types that have one, and the search for whom an entry is about."""
+"""What a decision may be: the types that have one, the search for whom an entry is about, and the preview of a case."""
 NoticeKind = Literal[
     "erased", "rectified", "restricted", "lifting", "disclosed", "extended", "refused", "answered", "received",
 ]  # fmt: skip
@@ -29,6 +29,7 @@ NoticeKind = Literal[
 which a person is not given these.
 """
 Requester = Literal["backend", "officer", "authority_desk"]
+PreviewKind = Literal["removed", "narrowed", "given"]
 AnswerKind = Literal["access", "portability", "disclosure"]
 
 
@@ -62,6 +63,8 @@ class RequestType:
         basis: The legal basis that the purposes which it names must have.
         apart: Whether a module of its own plans its decisions: `workers/desk/decisions/lifts.py`,
             `workers/desk/decisions/holds.py`.
+        previewed: What keepers count before an officer decides: the legs that it removes, those whose purposes get
+            fewer, or those that it gives; of what can be taken back nothing.
         notice: What is told once it is carried out; `before` what is told before.
         title: How an answer calls it, for a person's own; `asked` how a letter does.
         granted: What an officer who approves it brings about, as the console says it before.
@@ -92,6 +95,7 @@ class RequestType:
     told_of_holds: bool = False
     basis: Literal["consent"] | None = None
     apart: bool = False
+    previewed: PreviewKind | None = None
     notice: NoticeKind | None = None
     before: NoticeKind | None = None
     title: str = ""
@@ -108,7 +112,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
         help="let a person be erased, or what is kept of some days",
         must=("subjects",), may=("range",), roles=_BOTH, identity=True, brake="erasure", ends="enforced",
         stages=("destroyed", "tombstoned", "rewritten", "absent", "gone"), ranged=_REMOVED,
-        rule="range", removes=True, fence="anybody",
+        rule="range", removes=True, fence="anybody", previewed="removed",
         notice="erased", title="Erase my data", asked="asked us to erase your data",
         granted="The person's keys are destroyed and every record is removed, save what a law keeps. "
         "It cannot be undone.",
@@ -153,7 +157,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
         must=("subjects", "purposes"), may=("ground",), roles=_BOTH, identity=True,
         officer="by_purpose", brake="objection", unfound=True,
         stages=_REMOVED, rule="choice", removes=True, fence="anybody", ended_by="consent", restricts=True,
-        notice="erased", title="Objection", asked="objected to the use of your data",
+        previewed="narrowed", notice="erased", title="Objection", asked="objected to the use of your data",
         granted="The purposes that the person objects to end, and records kept for them alone are removed for ever.",
     ),
     "withdraw": RequestType(
@@ -186,6 +190,7 @@ TYPES: Final[dict[Kind, RequestType]] = {
         must=("subjects", "authority", "basis", "notify", "reply_key"), may=("range", "review_at", "hold"),
         roles=frozenset({"officer", "authority_desk"}), officer="two", brake="disclosure", unfound=True,
         stages=("exported",), answer="disclosure", alone=True, told_of_holds=True, before="disclosed",
+        previewed="given",
         granted="What is kept about the person is sealed to the authority's key. It cannot be taken back.",
     ),
     "approve": RequestType(
@@ -243,6 +248,8 @@ CHOICES: Final = kinds(lambda row: row.rule == "choice")
 HOLDS: Final = kinds(lambda row: row.rule == "hold")
 LINKS: Final = kinds(lambda row: row.rule == "sameness")
 """Who is one person, and who is not any more."""
+PREVIEWED: Final[dict[str, PreviewKind]] = {kind: row.previewed for kind, row in TYPES.items() if row.previewed}
+"""What cannot be taken back: keepers count what it would touch, before an officer decides."""
 EXPORTS: Final = kinds(lambda row: row.answer)
 TAKE_AWAY: Final = kinds(lambda row: row.rule == "choice" and row.removes)
 """Purposes go from what is stored."""

@@ -53,6 +53,7 @@ from calllog_guard.workers.desk.decisions.granted import (
 from calllog_guard.workers.desk.decisions.holds import Holds
 from calllog_guard.workers.desk.decisions.lifts import Lifting, Met
 from calllog_guard.workers.desk.decisions.linking import Linking
+from calllog_guard.workers.desk.decisions.previews import Previews
 from calllog_guard.workers.desk.decisions.search import Searcher
 from calllog_guard.workers.desk.decisions.unwritten import without_unwritten
 from calllog_guard.workers.runtime.parallel import Turns
@@ -74,6 +75,7 @@ class CaseExecution:
         self._owners, self._holds, self._receipts = Owners(desk.ring, desk.decider), Holds(desk), ReceiptSigner(desk)
         self._answers, self._notices = Answers(desk, self._owners), Notices(desk, self._owners)
         self._searcher, self._lifting, self._disclosures = Searcher(desk), Lifting(desk), Disclosures(self._holds)
+        self._previews = Previews(desk, self._holds, self._disclosures)
         self._unfound = Unfound(book, self._notices, self._owners, self.stage)
         self._waiting = WaitingCases(book, desk.decider, self._carry, self._table, desk.count)
         carried = self._waiting.carried

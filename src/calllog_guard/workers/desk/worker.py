@@ -80,6 +80,7 @@ class Desk(CaseExecution):
             await self._topic.begin()
             await self._waiting.begin()
             self._before.begin()
+            self._previews.begin()
         else:
             self._topic.end()
         return {}
@@ -108,6 +109,7 @@ class Desk(CaseExecution):
         now = self._o.clock.now()
         if self._owned:
             await self._statements.look()
+            await self._previews.look(*self._table())
         if now >= self._next_holds:
             await self._holds.renewed(self._table()[0])
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)

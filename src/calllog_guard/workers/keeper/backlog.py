@@ -59,7 +59,7 @@ class Backlog:
             # behind what has more to do only a hold is not held back: an erasure may wait for it
             free = [work for work in together if work.pseudonym not in busy or work.decision.type == "hold"]
             for work, ended in zip(free, await abreast(self._carried_out, free), strict=True):
-                if ended is Ended.MORE:
+                if ended is Ended.MORE and work.decision.type != "preview":  # what only counts holds up nobody
                     busy.add(work.pseudonym)
                 elif ended is Ended.DONE:
                     self._finished(work)

@@ -20,7 +20,7 @@ from calllog_guard.workers.runtime.backoff import Pauses
 
 AT_ONCE: Final = kinds(lambda row: row.rule and not row.removes)
 """Decisions that hold from the moment they are read: nothing stored has to change for them (a hold copies)."""
-TASKS: Final = EXPORTS | LINKS | {"search"}
+TASKS: Final = EXPORTS | LINKS | {"search", "preview"}
 """Decisions that are done once and leave no rule about anybody's records."""
 
 

@@ -38,6 +38,7 @@ from calllog_guard.workers.keeper.enforcement.enforcer import Enforcer
 from calllog_guard.workers.keeper.enforcement.exports import Exporter
 from calllog_guard.workers.keeper.enforcement.holds import Preserver
 from calllog_guard.workers.keeper.enforcement.person_search import Finder
+from calllog_guard.workers.keeper.enforcement.previewing import Measurer
 from calllog_guard.workers.keeper.expiry.removal_counts import Removals
 from calllog_guard.workers.keeper.expiry.statistics import Statistician
 from calllog_guard.workers.keeper.expiry.sweeper import Sweeper
@@ -75,6 +76,7 @@ class Keeper:
         self._enforcer.register("hold", self._preserver.hold)
         self._enforcer.register("release", self._preserver.release)
         self._enforcer.register("search", Finder(tools, self._enforcer).search)
+        self._enforcer.register("preview", Measurer(tools, self._enforcer).measure)
         for kind in LINKS:
             self._enforcer.register(kind, self._enforcer.noted)
         self._tenant, self._ring, self._writer, self._settings = tools.tenant, tools.ring, tools.writer, tools.settings

@@ -44,7 +44,9 @@ def test_no_other_file_has_a_table_of_types() -> None:
 
 def test_every_type_has_a_row_and_every_decision_is_of_one() -> None:
     assert tuple(TYPES) == get_args(Kind)
-    assert {kind for kind, row in TYPES.items() if row.rule or row.answer} | {"search"} == set(get_args(DecisionType))
+    assert {kind for kind, row in TYPES.items() if row.rule or row.answer} | {"search", "preview"} == set(
+        get_args(DecisionType)
+    )
     assert not CASES & set(EVENTS)
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.cases.notices import PERSON
-from calllog_guard.core.cases.receipt import STATEMENT, Receipt
+from calllog_guard.core.cases.receipt import COMPARED, STATEMENT, PreviewTotal, Receipt
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import receipt_pem, sign
 from calllog_guard.core.policy.facts import said
@@ -57,6 +57,7 @@ class ReceiptSigner:
             known=case.known,
             unknown=case.unknown,
             linked=case.linked,
+            previewed=_previewed(case, stage),
         )
         claims = msgspec.structs.replace(claims, **self._company(now), **_recipients(case))
         private = receipt_pem(self._vault.receipt_key(self._tenant))[0]
@@ -106,6 +107,14 @@ class ReceiptSigner:
             "exports": fenced + timedelta(days=settings.exports_keep_days) + rolls,
             "backup_end": fenced + timedelta(days=kept + self._vault.delay_days),
         }
+
+
+def _previewed(case: Case, stage: str) -> PreviewTotal | msgspec.UnsetType:
+    """What an officer had been told that it would be; nothing where nobody decided, or before anything was counted."""
+    found = case.measured
+    if stage not in COMPARED or found is None or found.at is None:
+        return msgspec.UNSET
+    return PreviewTotal(legs=found.legs, months=found.months, at=found.at)
 
 
 def _recipients(case: Case) -> dict[str, tuple[str, ...]]:

@@ -67,6 +67,7 @@ class Casebook:
         self._acts: dict[str, tuple[int, int]] = {}
         self._begun: dict[str, Case] = {}
         self._recent, self._index = BegunCases(), CaseIndex()
+        self._weighed: dict[str, None] = {}
         self.tenure = 0
 
     @property
@@ -93,6 +94,7 @@ class Casebook:
         self._cases.clear()
         self._acts.clear()
         self._recent, self._index = BegunCases(), CaseIndex()
+        self._weighed.clear()
 
     def note(self, record: Any) -> bool:
         """
@@ -153,6 +155,8 @@ class Casebook:
         self._index.put(self._cases.get(case.case), case)
         self._cases[case.case] = case
         self._acts.update(case.acts)
+        if case.weighed:
+            self._weighed[case.case] = None
         self._recent.put(case)
 
     def _drop(self, name: str) -> None:
@@ -192,6 +196,13 @@ class Casebook:
     def every(self) -> Iterator[Case]:
         """All cases, secret ones too: for what nobody is told."""
         return iter(list(self._cases.values()))
+
+    def weighed(self, most: int) -> list[Case]:
+        """Up to so many cases that have changed since and are before an officer, secret ones too; each once."""
+        names = list(islice(self._weighed, most))
+        for name in names:
+            del self._weighed[name]
+        return [case for name in names if (case := self._cases.get(name)) is not None and case.weighed]
 
     def over(self, now: datetime, keep: timedelta) -> Iterator[Case]:
         """

@@ -60,9 +60,9 @@ class RequestSubjects:
 class Subjects:
     """One tenant's people, as requests name them."""
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Keyring, *, writes: bool = True) -> None:
         self._tenant, self._ring, self._vault = ring.tenant, ring, ring.vault
-        self._naming, self.homes = Naming(ring.tenant, ring.vault), Homes(ring)
+        self._naming, self.homes = Naming(ring.tenant, ring.vault), Homes(ring, writes=writes)
 
     async def check(self, request: Request) -> None:
         """

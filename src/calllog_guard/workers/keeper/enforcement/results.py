@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from calllog_guard.core.decisions.outcome import DONE, NAMES_IN_PART, TO_DESK, Outcome, legs_key
+from calllog_guard.core.decisions.preview import PreviewCount
 from calllog_guard.core.identifiers import Token
 from calllog_guard.core.records import Output
 from calllog_guard.core.topics import Topic
@@ -81,6 +82,12 @@ class Results:
         """How many records a disclosure would give."""
         outcome = self.outcome(work, "looked", many)
         await self._t.writer.write([self.told(outcome), self._kept(work, DONE, outcome)])
+        self._steps.reached("enforce.result")
+
+    async def previewed(self, work: Work, legs: int, measured: PreviewCount) -> None:
+        """What a request would touch: the desk is told; the ledger, which keeps it for long, only that it was."""
+        outcome = msgspec.structs.replace(self.outcome(work, "previewed", legs), measured=measured)
+        await self._t.writer.write([self.told(outcome), self._kept(work, DONE, self.outcome(work, "previewed", 0))])
         self._steps.reached("enforce.result")
 
     async def fail(self, work: Work) -> None:

@@ -1,0 +1,161 @@
+"""
+Asks keepers what a case that is before an officer would touch: the briefing that is read before an approval.
+
+Steps (for the crash tests): 1 case says whom it asks, 2 previews written.
+Rules: 1. Nobody is minted and no entry changes: who is not known has no records.  2. No case waits for it: an approval
+          that comes first is carried out as ever.  3. It is asked between units; ids derive from the case and the acts
+          on it, so that a repeat after a crash is the same question, and another act brings a new one.
+       4. Of holds only those are named that are no secret.
+From level 2 of forms on. Source: `core/decisions/preview.py`, docs/explanation/cases.md.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+
+from calllog_guard.core.cases.case import Case
+from calllog_guard.core.codec import encode
+from calllog_guard.core.decisions.decision import Decision, Entry, decision_id, seal_entry
+from calllog_guard.core.decisions.preview import FORMS, Preview, PreviewTask
+from calllog_guard.core.identifiers import Lookup, Pseudonym, partition_of
+from calllog_guard.core.policy.active import TenantPolicy
+from calllog_guard.core.requests.request import Request
+from calllog_guard.core.requests.types import PREVIEWED
+from calllog_guard.errors import IdentityMovedError, MessageError, ParkedError
+from calllog_guard.ports.fault_injection import CrashPoints
+from calllog_guard.workers.desk.context import DeskContext
+from calllog_guard.workers.desk.decisions.disclosures import Disclosures
+from calllog_guard.workers.desk.decisions.granted import Granted, Telling, mask_of, span_of
+from calllog_guard.workers.desk.decisions.holds import Holds
+from calllog_guard.workers.desk.decisions.subjects import Subjects
+from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
+
+_AT_ONCE: Final = 20
+"""Cases asked about between two units."""
+_LATER: Final = timedelta(minutes=1)
+"""After this it is asked again what could not be asked."""
+_FORMER: Final = 100
+"""Earlier generations, of which copies are given, are numbered behind the subjects, as in an answer."""
+
+
+class _Asked(NamedTuple):
+    """The previews of a case, which holds conflict, and whether somebody's entry cannot be used."""
+
+    decisions: tuple[Decision, ...]
+    holds: tuple[str, ...]
+    unsure: bool
+
+
+class Previews:
+    """One tenant's."""
+
+    def __init__(self, context: DeskContext, holds: Holds, disclosures: Disclosures) -> None:
+        self._a, self._book, self._ring = context, context.book, context.ring
+        self._holds, self._disclosures = holds, disclosures
+        self._subjects, self._steps = Subjects(context.ring, writes=False), CrashPoints(context.settings.off)
+        self._asked: set[tuple[str, int]] = set()
+        self._later: dict[str, datetime] = {}
+
+    def begin(self) -> None:
+        """The cases were read anew: what another desk has asked is asked once more."""
+        self._asked.clear()
+        self._later.clear()
+
+    async def look(self, version: str, table: TenantPolicy) -> None:
+        """Ask about cases that have come before an officer, and once more about those that could not be asked about."""
+        if self._ring.forms < FORMS:
+            return
+        now = self._a.clock.now()
+        again = [name for name, at in self._later.items() if at <= now]
+        for name in again:
+            del self._later[name]
+        cases = [case for name in again if (case := self._book.get(name)) is not None and case.weighed]
+        for case in [*cases, *self._book.weighed(_AT_ONCE)]:
+            if self._due(case):
+                await self._ask(case, version, table)
+
+    def _due(self, case: Case) -> bool:
+        if case.type not in PREVIEWED or case.sealed is None:
+            return False
+        before, number = case.preview, len(case.acts)
+        if not before or before.number != number:
+            return True
+        return bool(before.open) and (case.case, number) not in self._asked
+
+    async def _ask(self, case: Case, version: str, table: TenantPolicy) -> None:
+        """Write the previews of a case; the case says first which, so that their answers are taken for theirs."""
+        try:
+            asked = await self._planned(Granted(case, self._book.request_of(case), table, version))
+        except (ParkedError, IdentityMovedError):  # nobody can tell yet whom it names
+            self._later[case.case] = self._a.clock.now() + _LATER
+            return
+        except MessageError:  # its request does not open: whoever decides it is told so
+            return
+        now, number = self._a.clock.now(), len(case.acts)
+        names = tuple(each.decision for each in asked.decisions)
+        before = case.preview if case.preview and case.preview.number == number else None
+        if before is None:
+            preview = Preview(number=number, asked_at=now, open=names, holds=asked.holds, unsure=asked.unsure)
+        else:  # what was asked of somebody who is gone meanwhile is answered by nobody
+            left = tuple(each for each in before.open if each in names)
+            preview = msgspec.structs.replace(before, open=left, unsure=before.unsure or left != before.open)
+        self._asked.add((case.case, number))
+        await self._book.save(msgspec.structs.replace(case, preview=preview.closed(now)))
+        self._steps.reached("preview.case")
+        await self._a.writer.write(
+            [self._a.decider.ledger(each) for each in asked.decisions if each.decision in preview.open]
+        )
+
+    async def _planned(self, granted: Granted) -> _Asked:
+        request = granted.request
+        lookups = (await self._subjects.named(request)).lookups
+        view = await self._ring.view(list(dict.fromkeys(lookups.values())))
+        persons, unreadable = self._ring.persons(view)
+        people = [
+            (index, lookup, person.generation, person.pseudonym)
+            for index, lookup in lookups.items()
+            if (person := persons.get(lookup)) is not None and person.pseudonym is not None
+        ]
+        told = Telling()
+        if request.type == "disclose":
+            told = await self._disclosures.produced(granted, lookups, told)
+            people += self._former(lookups, people, told)
+        task = encode(_task(granted, told))
+        decisions = tuple(self._decision(granted, one, task, view) for one in people)
+        return _Asked(decisions, await self._conflicts(lookups.values()), bool(unreadable))
+
+    def _former(
+        self, lookups: Mapping[int, Lookup], people: list[tuple[int, Lookup, int, Pseudonym]], told: Telling
+    ) -> list[tuple[int, Lookup, int, Pseudonym]]:
+        """Who has copies left and nothing else, each partition asked once about each person."""
+        many, numbers = self._a.settings.partitions, {lookup: index for index, lookup in lookups.items()}
+        asked = {(lookup, partition_of(pseudonym, many)) for _, lookup, _, pseudonym in people}
+        found: list[tuple[int, Lookup, int, Pseudonym]] = []
+        for each in told.former:
+            place = (each.lookup, partition_of(each.pseudonym, many))
+            if each.lookup in numbers and place not in asked:
+                asked.add(place)
+                found.append((_FORMER + numbers[each.lookup], each.lookup, each.generation, each.pseudonym))
+        return found
+
+    def _decision(self, granted: Granted, one: tuple[int, Lookup, int, Pseudonym], task: bytes, view: View) -> Decision:
+        index, lookup, generation, pseudonym = one
+        case = granted.case
+        name = decision_id(self._a.tenant, f"{case.case} preview {len(case.acts)}", index, generation)
+        bare = self._a.decider.decision(granted, "preview", name, pseudonym, view)
+        ledger = self._a.vault.epoch_key(pointer(view), self._a.tenant, "ledger")
+        return seal_entry(bare, Entry(lookup, generation, task), ledger, fresh_nonce())
+
+    async def _conflicts(self, lookups: Collection[Lookup]) -> tuple[str, ...]:
+        """The holds over somebody named that may be told of, by their names."""
+        wanted, standing = set(lookups), await self._holds.standing()
+        named = [terms for _, terms in standing.values() if not wanted.isdisjoint(terms.subjects)]
+        return tuple(terms.name for terms in named if not terms.secret)
+
+
+def _task(granted: Granted, told: Telling) -> PreviewTask:
+    request: Request = granted.request
+    mask = mask_of(request.purposes, granted.table)
+    return PreviewTask(of=PREVIEWED[request.type], range=span_of(request.range), mask=mask, holds=told.holds)
