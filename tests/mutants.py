@@ -5898,9 +5898,9 @@ MUTANTS += [
     ),
     (
         "before: another objection's end ends a refused one's restriction",
-        "workers/desk/decisions/decider.py",
-        'each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)',
-        'each.state == "waiting"',
+        "workers/desk/cases/case_index.py",
+        'case.state == "waiting" or (case.state == "refused" and "refused" not in case.stages)',
+        'case.state == "waiting"',
         "tests/scenarios/test_before.py::test_a_refused_objection_keeps_its_restriction_whatever_else_ends",
     ),
     (
@@ -6376,9 +6376,9 @@ MUTANTS += [
     ),
     (
         "ready: a brake tells of a secret disclosure",
-        "workers/desk/cases/case_store.py",
-        "case.type in same and not case.secret and",
-        "case.type in same and",
+        "workers/desk/cases/case_index.py",
+        "case.begun and brake and not case.secret",
+        "case.begun and brake",
         "tests/scenarios/test_disclosures.py::test_no_brake_is_moved_by_a_secret_disclosure",
     ),
     (
