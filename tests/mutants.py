@@ -5126,8 +5126,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a cipher outlives its key",
         "core/crypto/subject_secrets.py",
-        "            self._aes = AESGCM(self._raw)\n",
-        "            self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
+        "            found = self._aes = AESGCM(self._raw)\n",
+        "            found = self._aes = vars(derive).setdefault(self._raw, AESGCM(self._raw))\n",
         "tests/unit/workers/keys/test_key_cache.py::test_what_seals_and_names_by_a_key_goes_with_it",
     ),
     (
@@ -5237,6 +5237,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "            if name != self._empty:\n",
         "            if name == self._empty:\n",
         "tests/unit/workers/keeper/test_ledger_memory.py::test_a_table_that_grows_forgets_nobody_and_keeps_its_slack",
+    ),
+    (
+        "every person's cipher is kept for as long as their key",
+        "core/crypto/subject_secrets.py",
+        "while len(_READY) > READY_MOST:",
+        "while False:",
+        (
+            "tests/unit/core/crypto/test_derivation.py"
+            "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
+        ),
     ),
 ]
 
@@ -5888,9 +5898,9 @@ MUTANTS += [
     ),
     (
         "before: another objection's end ends a refused one's restriction",
-        "workers/desk/decisions/decider.py",
-        'each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)',
-        'each.state == "waiting"',
+        "workers/desk/cases/case_index.py",
+        'case.state == "waiting" or (case.state == "refused" and "refused" not in case.stages)',
+        'case.state == "waiting"',
         "tests/scenarios/test_before.py::test_a_refused_objection_keeps_its_restriction_whatever_else_ends",
     ),
     (
@@ -6366,9 +6376,9 @@ MUTANTS += [
     ),
     (
         "ready: a brake tells of a secret disclosure",
-        "workers/desk/cases/case_store.py",
-        "case.type in same and not case.secret and",
-        "case.type in same and",
+        "workers/desk/cases/case_index.py",
+        "case.begun and brake and not case.secret",
+        "case.begun and brake",
         "tests/scenarios/test_disclosures.py::test_no_brake_is_moved_by_a_secret_disclosure",
     ),
     (

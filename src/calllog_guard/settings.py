@@ -105,7 +105,7 @@ class Settings:
     commit_ms: int = _setting(1000, "How often offsets are committed")
     session_ms: int = _setting(45_000, "After how long of silence Kafka gives a worker's partitions to another")
     cache_s: int = _setting(60, "How long a person's opened key may stay in a worker's memory")
-    cache_entries: int = _setting(100_000, "The most people whose opened keys a worker keeps in memory")
+    cache_entries: int = _setting(50_000, "The most people whose opened keys a worker keeps in memory")
     silent_s: float = _setting(10, "After how long of silence a worker says that it is not alive, or not ready")
     clock_apart_s: float = _setting(300, "How far clock and brokers may differ before nothing irreversible is done")
     retry_max_s: float = _setting(

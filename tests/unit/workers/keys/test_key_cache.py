@@ -125,7 +125,7 @@ async def test_what_seals_and_names_by_a_key_goes_with_it(world: World) -> None:
     ring = world.fresh_ring()
     opened, _ = await ring.open({ALICE: await living(ring)})
     month = month_of(START.year, START.month)
-    cipher, begun = opened[ALICE].data_key(month).aes(), opened[ALICE].token_key._begun
+    cipher, begun = opened[ALICE].data_key(month).aes(), opened[ALICE].token_key.begun()
     assert opened[ALICE].data_key(month).aes() is cipher
     opened.clear()
     assert min(getrefcount(cipher), getrefcount(begun)) > 2

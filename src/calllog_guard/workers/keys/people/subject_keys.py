@@ -42,7 +42,6 @@ from calllog_guard.workers.keys.restore_guard import RestoreGuard
 from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 from calllog_guard.workers.keys.tenants.tenure import Tenure
 
-_VERIFIED_MAX: Final = 100_000
 _MINTED_AT_ONCE: Final = 120
 """People: each has two entries that a transaction watches; its time grows with the square (4 ms for 250 entries)."""
 
@@ -63,7 +62,7 @@ class Keyring(KeyEntries):
         self._clock, self.cache_s = clock, cache.life_s
         self._cache: Cache[Lookup, KeyBytes] = Cache(*cache)
         self._owners: Cache[Pseudonym, Lookup] = Cache(*cache)
-        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(cache.life_s, _VERIFIED_MAX)
+        self._verified: Cache[Lookup, tuple[bytes, Person]] = Cache(*cache)
         self.guard = RestoreGuard(keystore, vault, tenant, partitions)
         self.tenure: Tenure | None = None
         self.minted = 0
