@@ -5224,7 +5224,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a second erasure that waits is forgotten where a first one is done",
         "workers/keeper/ledger_memory.py",
-        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym) and pseudonym not in self._open",
         "return self._was_done(pseudonym)",
         (
             "tests/unit/workers/keeper/test_ledger_memory.py"
