@@ -5,19 +5,22 @@ from pathlib import Path
 import msgspec
 import pytest
 from answers_data import parts
-from browser_world import Watched, chromium, signed_sealed_sent
+from browser_world import LIGHT_AND_DARK, Watched, chromium, looked_through, signed_sealed_sent
 from console_world import ConsoleWorld
 from desk_world import CANARY
 from playwright.async_api import Request
 from test_console import HOSTILE
 from test_console_pages import officer, served
 
+from calllog_guard.console.tasks.fields import kinds_asked, why_not
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import public_forms, seal_to
 from calllog_guard.core.records import Output
 
 pytestmark = [pytest.mark.real, pytest.mark.long]
 TYPED = "canary-typed@example.org"
+LEAST_FORMS = 8
+"""Of the twelve types or so that open a case, those that the tests' policy has a form for, at least."""
 
 
 def heard(seen: Watched) -> list[str]:
@@ -108,7 +111,9 @@ async def test_an_answer_is_opened_shown_and_saved_and_nothing_of_it_is_sent(tmp
         assert "<script>alert(1)</script>" in shown
         assert "Serious Fraud Office" in shown
         assert await page.locator("#opened img, #opened script").count() == 0
-        assert await seen.faults() == []
+        for scheme in LIGHT_AND_DARK:
+            await page.emulate_media(color_scheme=scheme)
+            assert await seen.faults() == [], scheme
         for name, begins in (("Save all", b"{"), ("Save the calls", b"call,")):
             async with page.expect_download() as saved:
                 await page.get_by_role("button", name=name).click()
@@ -116,6 +121,21 @@ async def test_an_answer_is_opened_shown_and_saved_and_nothing_of_it_is_sent(tmp
             assert content.startswith(begins)
         assert b"'=1+1" in content, "a spreadsheet runs none of it"
         assert [each for each in asked if not each.startswith("GET blob:")] == []
+
+
+async def test_axe_finds_nothing_serious_in_any_form_and_on_what_follows_it(tmp_path: Path) -> None:
+    """Every type that has a form, an answer before it is opened, what became of a request, and a page that is refused."""
+    async with served(tmp_path) as world, chromium() as browser, officer(world, browser) as seen:
+        case, table = await answered(world), world.office.table()
+        pages: dict[str, str] = {kind: f"/requests/new/{kind}" for kind in kinds_asked() if not why_not(kind, table)}
+        assert len(pages) >= LEAST_FORMS
+        pages |= {"answer": f"/cases/{case}/answer", "taken": f"/requests/{case}", "unknown": f"/requests/{'A' * 22}"}
+        assert await looked_through(seen, pages) == []
+        await seen.page.goto(world.door.url)
+        await seen.page.locator("form.out input[name=token]").evaluate("(it) => { it.value = 'x'; }")
+        await seen.page.get_by_role("button", name="Sign out").click()
+        assert await seen.heading() == "Not done"
+        assert await seen.faults() == []
 
 
 async def test_when_to_look_again_is_asked_for_where_telling_is_put_off(tmp_path: Path) -> None:

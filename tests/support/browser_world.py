@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from npm_packages import lacking, node_modules
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    StorageState,
+    ViewportSize,
+    async_playwright,
+)
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _QUIET: Final = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update")
@@ -76,9 +84,9 @@ class Watched:
 
 
 @asynccontextmanager
-async def opened(browser: Browser, url: str) -> AsyncIterator[Watched]:
+async def opened(browser: Browser, url: str, state: StorageState | None = None) -> AsyncIterator[Watched]:
     """A context of its own, as another person's browser; no page below an address may complain in it."""
-    context = await browser.new_context(viewport=_LAYOUT, locale="en-GB")
+    context = await browser.new_context(viewport=_LAYOUT, locale="en-GB", storage_state=state)
     found = Watched(context, await context.new_page(), url)
     yield found
     await context.close()
