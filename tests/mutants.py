@@ -7252,6 +7252,20 @@ MUTANTS += [
         _SHOWN_BEFORE + "afterwards_the_page_says_how_many_it_was[1240-1,234; it was 1,240: records]",
     ),
     (
+        "preview: a copy of a leg that is still there is counted beside it",
+        "workers/keeper/enforcement/previewing.py",
+        "if token not in scope.copies and not self._given(work, scope, token):",
+        "if token not in scope.copies:",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
+    ),
+    (
+        "preview: of somebody who was erased meanwhile nothing is counted that is given",
+        "workers/desk/decisions/previews.py",
+        "            people += self._former(lookups, people, told)\n",
+        "",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
+    ),
+    (
         "preview: a receipt does not say what had been counted",
         "workers/desk/answers/receipts.py",
         "            previewed=_previewed(case, stage),\n",
