@@ -5898,9 +5898,9 @@ MUTANTS += [
     ),
     (
         "before: another objection's end ends a refused one's restriction",
-        "workers/desk/decisions/decider.py",
-        'each.state == "waiting" or (each.state == "refused" and "refused" not in each.stages)',
-        'each.state == "waiting"',
+        "workers/desk/cases/case_index.py",
+        'case.state == "waiting" or (case.state == "refused" and "refused" not in case.stages)',
+        'case.state == "waiting"',
         "tests/scenarios/test_before.py::test_a_refused_objection_keeps_its_restriction_whatever_else_ends",
     ),
     (
@@ -6376,9 +6376,9 @@ MUTANTS += [
     ),
     (
         "ready: a brake tells of a secret disclosure",
-        "workers/desk/cases/case_store.py",
-        "case.type in same and not case.secret and",
-        "case.type in same and",
+        "workers/desk/cases/case_index.py",
+        "case.begun and brake and not case.secret",
+        "case.begun and brake",
         "tests/scenarios/test_disclosures.py::test_no_brake_is_moved_by_a_secret_disclosure",
     ),
     (
@@ -7144,6 +7144,7 @@ MUTANTS += [
     ),
 ]
 _PREVIEWS = "tests/scenarios/test_previews.py::test_"
+_SHOWN_BEFORE = "tests/scenarios/test_console_previews.py::test_"
 MUTANTS += [
     (
         "preview: a secret hold is named before an approval",
@@ -7221,6 +7222,34 @@ MUTANTS += [
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
         "self._kept(work, DONE, outcome)",
         _PREVIEWS + "the_ledger_says_that_it_was_counted_and_not_what",
+    ),
+    (
+        "preview: thousands of cases are asked about at once",
+        "workers/desk/decisions/previews.py",
+        "            await self._ask(due[:_AT_ONCE], version, table)",
+        "            await self._ask(due, version, table)",
+        _PREVIEWS + "of_many_cases_some_are_asked_about_at_once_and_all_in_the_end",
+    ),
+    (
+        "preview: whom a case names is asked once, whether or not anybody can tell",
+        "workers/desk/decisions/previews.py",
+        "                self._later[case.case] = self._a.clock.now() + _LATER\n",
+        "",
+        _PREVIEWS + "whom_a_case_names_is_asked_again_where_nobody_can_tell_yet",
+    ),
+    (
+        "preview: the console shows numbers before the last keeper has answered",
+        "core/cases/case.py",
+        "return self.preview if self.preview and self.preview.at is not None else None",
+        "return self.preview or None",
+        _SHOWN_BEFORE + "until_keepers_have_answered_no_number_is_shown_and_the_decision_is_offered",
+    ),
+    (
+        "preview: the console does not say how many it was",
+        "console/pages.py",
+        '            "differs": compared(row.whole()),\n',
+        "",
+        _SHOWN_BEFORE + "afterwards_the_page_says_how_many_it_was[1240-1,234; it was 1,240: records]",
     ),
     (
         "preview: a receipt does not say what had been counted",

@@ -20,6 +20,8 @@ from calllog_guard.devstack.kafka_server import free_port
 from calllog_guard.settings import from_environment
 
 pytestmark = pytest.mark.real
+SESSION_S = "10"
+"""After so many seconds Kafka gives the partitions of who was killed to the next; Faust's own choice is a minute."""
 USAGE = Path(__file__).parents[2] / "examples" / "faust_usage.py"
 
 
@@ -32,7 +34,8 @@ class Usage:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", USAGE, *words],
-                env=os.environ | guard.environment, cwd=folder, stdout=log, stderr=log,
+                env=os.environ | guard.environment | {"BROKER_SESSION_TIMEOUT": SESSION_S},
+                cwd=folder, stdout=log, stderr=log,
             )  # fmt: skip
 
     def minutes(self) -> dict[str, float]:

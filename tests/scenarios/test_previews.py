@@ -1,5 +1,6 @@
 """What an approval would touch is counted before it, by keepers, and nothing changes by it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.decisions.decision import DECISIONS, Decision
 from calllog_guard.core.decisions.outcome import is_result
 from calllog_guard.core.decisions.preview import Preview
+from calllog_guard.errors import IdentityMovedError
 
 BRAKED = (
     RICH.replace("erasures_per_hour = 10000", "erasures_per_hour = 1")
@@ -350,3 +352,35 @@ async def test_the_ledger_says_that_it_was_counted_and_not_what(world: GuardWorl
     assert len(told) == 1
     assert b"measured" not in told[0]
     assert b'"legs":0' in told[0]
+
+
+async def test_of_many_cases_some_are_asked_about_at_once_and_all_in_the_end(
+    world: GuardWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands that a brake has stopped hold up no request."""
+    monkeypatch.setattr("calllog_guard.workers.desk.decisions.previews._AT_ONCE", 2)
+    for number in range(5):
+        await world.ask(f"asked-000{number}", "erase", "bob", ticket=f"T-{number}")
+    await world.step("desk")
+    assert len(previews(world)) == 2
+    await world.step("desk")
+    assert len(previews(world)) == 4
+    await world.run()
+    assert {preview(world.case(f"asked-000{number}")).legs for number in range(5)} == {4}
+
+
+async def test_whom_a_case_names_is_asked_again_where_nobody_can_tell_yet(
+    world: GuardWorld,
+) -> None:
+    """People are being carried over to other rules of identity, or an entry waits to be mended."""
+
+    async def moved(_request: Any) -> None:
+        raise IdentityMovedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.desk._previews._subjects, "named", moved)
+        case = await asked(world, "erase")
+    assert (case.weighed, case.preview) == (True, msgspec.UNSET)
+    world.clock.at += timedelta(seconds=61)
+    await world.run()
+    assert preview(world.case("asked-0001")).legs == 4

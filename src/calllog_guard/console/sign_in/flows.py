@@ -63,9 +63,11 @@ class Flows:
         name, now = hashlib.sha256(cookie.encode()).digest(), self._now()
         if name in self._ended:
             return None
-        self._ended = {each: until for each, until in self._ended.items() if now < until}
-        if len(self._ended) >= _MOST:
-            del self._ended[next(iter(self._ended))]
+        while self._ended:  # the first of them ends first
+            first = next(iter(self._ended))
+            if now < self._ended[first] and len(self._ended) < _MOST:
+                break
+            del self._ended[first]
         self._ended[name] = now + FLOW_LIFE
         return found
 

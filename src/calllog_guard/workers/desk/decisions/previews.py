@@ -9,7 +9,7 @@ Rules: 1. Nobody is minted and no entry changes: who is not known has no records
 From level 2 of forms on. Source: `core/decisions/preview.py`, docs/explanation/cases.md.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -18,9 +18,11 @@ import msgspec
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.codec import encode
 from calllog_guard.core.decisions.decision import Decision, Entry, decision_id, seal_entry
+from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.decisions.preview import FORMS, Preview, PreviewTask
 from calllog_guard.core.identifiers import Lookup, Pseudonym, partition_of
 from calllog_guard.core.policy.active import TenantPolicy
+from calllog_guard.core.records import Output
 from calllog_guard.core.requests.request import Request
 from calllog_guard.core.requests.types import PREVIEWED
 from calllog_guard.errors import IdentityMovedError, MessageError, ParkedError
@@ -34,6 +36,8 @@ from calllog_guard.workers.keys.people.view import View, fresh_nonce, pointer
 
 _AT_ONCE: Final = 20
 """Cases asked about between two units."""
+_SEEN_AT_ONCE: Final = 1000
+"""Cases looked at between two units: after a restart most have been asked about already."""
 _LATER: Final = timedelta(minutes=1)
 """After this it is asked again what could not be asked."""
 _FORMER: Final = 100
@@ -69,12 +73,14 @@ class Previews:
             return
         now = self._a.clock.now()
         again = [name for name, at in self._later.items() if at <= now]
+        cases = {name: case for name in again if (case := self._book.get(name)) is not None and case.weighed}
+        cases |= {case.case: case for case in self._book.weighed(_SEEN_AT_ONCE)}
         for name in again:
             del self._later[name]
-        cases = [case for name in again if (case := self._book.get(name)) is not None and case.weighed]
-        for case in [*cases, *self._book.weighed(_AT_ONCE)]:
-            if self._due(case):
-                await self._ask(case, version, table)
+        due = [case for case in cases.values() if self._due(case)]
+        self._later |= {case.case: now for case in due[_AT_ONCE:]}
+        if due:
+            await self._ask(due[:_AT_ONCE], version, table)
 
     def _due(self, case: Case) -> bool:
         if case.type not in PREVIEWED or case.sealed is None:
@@ -84,31 +90,39 @@ class Previews:
             return True
         return bool(before.open) and (case.case, number) not in self._asked
 
-    async def _ask(self, case: Case, version: str, table: TenantPolicy) -> None:
-        """Write the previews of a case; the case says first which, so that their answers are taken for theirs."""
-        try:
-            asked = await self._planned(Granted(case, self._book.request_of(case), table, version))
-        except (ParkedError, IdentityMovedError):  # nobody can tell yet whom it names
-            self._later[case.case] = self._a.clock.now() + _LATER
-            return
-        except MessageError:  # its request does not open: whoever decides it is told so
-            return
-        now, number = self._a.clock.now(), len(case.acts)
-        names = tuple(each.decision for each in asked.decisions)
-        before = case.preview if case.preview and case.preview.number == number else None
-        if before is None:
-            preview = Preview(number=number, asked_at=now, open=names, holds=asked.holds, unsure=asked.unsure)
-        else:  # what was asked of somebody who is gone meanwhile is answered by nobody
-            left = tuple(each for each in before.open if each in names)
-            preview = msgspec.structs.replace(before, open=left, unsure=before.unsure or left != before.open)
-        self._asked.add((case.case, number))
-        await self._book.save(msgspec.structs.replace(case, preview=preview.closed(now)))
+    async def _ask(self, cases: Sequence[Case], version: str, table: TenantPolicy) -> None:
+        """Write the previews of some cases; these say first which, so that the answers are taken for theirs."""
+        standing = [terms for _, terms in (await self._holds.standing()).values()]
+        saved: list[Case] = []
+        outputs: list[Output] = []
+        for case in cases:
+            try:
+                asked = await self._planned(Granted(case, self._book.request_of(case), table, version), standing)
+            except (ParkedError, IdentityMovedError):  # nobody can tell yet whom it names
+                self._later[case.case] = self._a.clock.now() + _LATER
+                continue
+            except MessageError:  # its request does not open: whoever decides it is told so
+                continue
+            preview = self._preview(case, asked)
+            saved.append(msgspec.structs.replace(case, preview=preview.closed(self._a.clock.now())))
+            outputs += [self._a.decider.ledger(each) for each in asked.decisions if each.decision in preview.open]
+        self._asked |= {(case.case, len(case.acts)) for case in saved}
+        await self._book.save_all(saved, [])
         self._steps.reached("preview.case")
-        await self._a.writer.write(
-            [self._a.decider.ledger(each) for each in asked.decisions if each.decision in preview.open]
-        )
+        await self._a.writer.write(outputs)
 
-    async def _planned(self, granted: Granted) -> _Asked:
+    def _preview(self, case: Case, asked: _Asked) -> Preview:
+        """What the case says of it from now on."""
+        number, names = len(case.acts), tuple(each.decision for each in asked.decisions)
+        before = case.preview
+        if not before or before.number != number:
+            now = self._a.clock.now()
+            return Preview(number=number, asked_at=now, open=names, holds=asked.holds, unsure=asked.unsure)
+        # what was asked of somebody who is gone meanwhile is answered by nobody
+        left = tuple(each for each in before.open if each in names)
+        return msgspec.structs.replace(before, open=left, unsure=before.unsure or left != before.open)
+
+    async def _planned(self, granted: Granted, standing: Sequence[Terms]) -> _Asked:
         request = granted.request
         lookups = (await self._subjects.named(request)).lookups
         view = await self._ring.view(list(dict.fromkeys(lookups.values())))
@@ -124,7 +138,7 @@ class Previews:
             people += self._former(lookups, people, told)
         task = encode(_task(granted, told))
         decisions = tuple(self._decision(granted, one, task, view) for one in people)
-        return _Asked(decisions, await self._conflicts(lookups.values()), bool(unreadable))
+        return _Asked(decisions, _conflicts(lookups.values(), standing), bool(unreadable))
 
     def _former(
         self, lookups: Mapping[int, Lookup], people: list[tuple[int, Lookup, int, Pseudonym]], told: Telling
@@ -148,11 +162,11 @@ class Previews:
         ledger = self._a.vault.epoch_key(pointer(view), self._a.tenant, "ledger")
         return seal_entry(bare, Entry(lookup, generation, task), ledger, fresh_nonce())
 
-    async def _conflicts(self, lookups: Collection[Lookup]) -> tuple[str, ...]:
-        """The holds over somebody named that may be told of, by their names."""
-        wanted, standing = set(lookups), await self._holds.standing()
-        named = [terms for _, terms in standing.values() if not wanted.isdisjoint(terms.subjects)]
-        return tuple(terms.name for terms in named if not terms.secret)
+
+def _conflicts(lookups: Collection[Lookup], standing: Sequence[Terms]) -> tuple[str, ...]:
+    """The holds over somebody named that may be told of, by their names."""
+    named = [terms for terms in standing if not set(lookups).isdisjoint(terms.subjects)]
+    return tuple(terms.name for terms in named if not terms.secret)
 
 
 def _task(granted: Granted, told: Telling) -> PreviewTask:
