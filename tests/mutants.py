@@ -7317,6 +7317,7 @@ MUTANTS += [
         _SAID + "::test_a_notice_that_somebody_received_is_noted_by_an_officer_and_leads_a_waiting_case_on",
     ),
 ]
+_SUMS = "tests/unit/console/accesses/test_sums.py"
 _MONTH_PAGE = "tests/scenarios/test_console_month.py"
 MUTANTS += [
     (
@@ -7898,10 +7899,24 @@ MUTANTS += [
     ),
     (
         "console: digests of accesses grow without end",
-        "console/repeats.py",
+        "console/accesses/repeats.py",
         "while self._order and appended - self._order[0][0] > KEPT + _AHEAD:",
         "while False:",
-        "tests/unit/console/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+        "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+    ),
+    (
+        "console: sums of accesses grow without end",
+        "console/accesses/sums.py",
+        "        return (self._newest - day).days > KEPT_DAYS",
+        "        return False",
+        _SUMS + "::test_years_of_accesses_take_the_room_of_the_days_that_are_kept",
+    ),
+    (
+        "console: names that anybody invents fill its memory",
+        "console/accesses/sums.py",
+        "        if before is None and len(self.lines) >= self._most:",
+        "        if False:",
+        _SUMS + "::test_a_flood_of_names_and_of_days_to_come_pushes_out_itself",
     ),
     (
         "console: an access that is older than what is remembered counts again",
@@ -7912,7 +7927,7 @@ MUTANTS += [
     ),
     (
         "console: an access counts twice",
-        "console/repeats.py",
+        "console/accesses/repeats.py",
         "        if name in self._names:\n            return True\n",
         "",
         "tests/scenarios/test_console.py::test_a_view_that_somebody_else_writes_names_nobody",
