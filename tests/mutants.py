@@ -7262,6 +7262,20 @@ MUTANTS += [
         _SHOWN_BEFORE + "afterwards_the_page_says_how_many_it_was[1240-1,234; it was 1,240: records]",
     ),
     (
+        "preview: a copy of a leg that is still there is counted beside it",
+        "workers/keeper/enforcement/previewing.py",
+        "if token not in scope.copies and not self._given(work, scope, token):",
+        "if token not in scope.copies:",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
+    ),
+    (
+        "preview: of somebody who was erased meanwhile nothing is counted that is given",
+        "workers/desk/decisions/previews.py",
+        "            people += self._former(lookups, people, told)\n",
+        "",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
+    ),
+    (
         "preview: a receipt does not say what had been counted",
         "workers/desk/answers/receipts.py",
         "            previewed=_previewed(case, stage),\n",
@@ -7313,6 +7327,7 @@ MUTANTS += [
         _SAID + "::test_a_notice_that_somebody_received_is_noted_by_an_officer_and_leads_a_waiting_case_on",
     ),
 ]
+_SUMS = "tests/unit/console/accesses/test_sums.py"
 _MONTH_PAGE = "tests/scenarios/test_console_month.py"
 MUTANTS += [
     (
@@ -7894,10 +7909,24 @@ MUTANTS += [
     ),
     (
         "console: digests of accesses grow without end",
-        "console/repeats.py",
+        "console/accesses/repeats.py",
         "while self._order and appended - self._order[0][0] > KEPT + _AHEAD:",
         "while False:",
-        "tests/unit/console/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+        "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+    ),
+    (
+        "console: sums of accesses grow without end",
+        "console/accesses/sums.py",
+        "        return (self._newest - day).days > KEPT_DAYS",
+        "        return False",
+        _SUMS + "::test_years_of_accesses_take_the_room_of_the_days_that_are_kept",
+    ),
+    (
+        "console: names that anybody invents fill its memory",
+        "console/accesses/sums.py",
+        "        if before is None and len(self.lines) >= self._most:",
+        "        if False:",
+        _SUMS + "::test_a_flood_of_names_and_of_days_to_come_pushes_out_itself",
     ),
     (
         "console: an access that is older than what is remembered counts again",
@@ -7908,7 +7937,7 @@ MUTANTS += [
     ),
     (
         "console: an access counts twice",
-        "console/repeats.py",
+        "console/accesses/repeats.py",
         "        if name in self._names:\n            return True\n",
         "",
         "tests/scenarios/test_console.py::test_a_view_that_somebody_else_writes_names_nobody",
