@@ -584,8 +584,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "one objection waits for another's person",
         "workers/desk/decisions/decider.py",
-        "found |= set(await self.subjects.known(self._book.request_of(each)))",
-        "found |= set((await self.lookups(self._book.request_of(each))).values())",
+        "own.update(*await self.subjects.keys(self._book.request_of(each)))",
+        "own.update((await self.lookups(self._book.request_of(each))).values())",
         "tests/scenarios/test_one_persons_matter.py::test_desk_one_persons_objection_waits_for_nobody_elses_entry",
     ),
     (
@@ -5224,7 +5224,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a second erasure that waits is forgotten where a first one is done",
         "workers/keeper/ledger_memory.py",
-        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym) and pseudonym not in self._open",
         "return self._was_done(pseudonym)",
         (
             "tests/unit/workers/keeper/test_ledger_memory.py"
@@ -5246,6 +5246,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         (
             "tests/unit/core/crypto/test_derivation.py"
             "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
+        ),
+    ),
+    (
+        "another objection restricts its own identifiers alone",
+        "workers/desk/decisions/decider.py",
+        "return found | await self.subjects.known_with(own)",
+        "return found | own",
+        (
+            "tests/scenarios/test_same_as.py::"
+            "test_the_end_of_one_objection_leaves_what_another_restricts_under_another_identifier"
         ),
     ),
 ]
