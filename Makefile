@@ -133,6 +133,10 @@ bench-compare: .venv/stamp ## CPU per event of this tree's protector by that of 
 	@test -n "$(BASE)" || { echo "BASE is missing: make bench-compare BASE=<commit or folder>" >&2; exit 1; }
 	BASE="$(BASE)" $(PY) -W ignore bench/compare.py
 
+.PHONY: bench-growth
+bench-growth: .venv/stamp tools ## how cost and memory grow: ten dimensions, three sizes each, with exponents (ten minutes; SIZES=full, DIMENSIONS=legs,ledger)
+	$(PY) bench/growth/table.py
+
 bench-peers: .venv/stamp tools ## one table and plot of speed: ours, its floor, a Faust agent, Kroxylicious, Confluent's client, in one run (15 minutes)
 	@test -d .venv-peers/bin || { python=$$(sh tools/find-python "$(PYTHON)") && "$$python" -m venv .venv-peers; }
 	.venv-peers/bin/python -m pip install --quiet --require-hashes -r bench/peers/requirements.txt

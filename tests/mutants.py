@@ -585,8 +585,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "one objection waits for another's person",
         "workers/desk/decisions/decider.py",
-        "found |= set(await self.subjects.known(self._book.request_of(each)))",
-        "found |= set((await self.lookups(self._book.request_of(each))).values())",
+        "own.update(*await self.subjects.keys(self._book.request_of(each)))",
+        "own.update((await self.lookups(self._book.request_of(each))).values())",
         "tests/scenarios/test_one_persons_matter.py::test_desk_one_persons_objection_waits_for_nobody_elses_entry",
     ),
     (
@@ -5225,7 +5225,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a second erasure that waits is forgotten where a first one is done",
         "workers/keeper/ledger_memory.py",
-        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym) and pseudonym not in self._open",
         "return self._was_done(pseudonym)",
         (
             "tests/unit/workers/keeper/test_ledger_memory.py"
@@ -5247,6 +5247,16 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         (
             "tests/unit/core/crypto/test_derivation.py"
             "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
+        ),
+    ),
+    (
+        "another objection restricts its own identifiers alone",
+        "workers/desk/decisions/decider.py",
+        "return found | await self.subjects.known_with(own)",
+        "return found | own",
+        (
+            "tests/scenarios/test_same_as.py::"
+            "test_the_end_of_one_objection_leaves_what_another_restricts_under_another_identifier"
         ),
     ),
 ]
@@ -7251,6 +7261,20 @@ MUTANTS += [
         '            "differs": compared(row.whole()),\n',
         "",
         _SHOWN_BEFORE + "afterwards_the_page_says_how_many_it_was[1240-1,234; it was 1,240: records]",
+    ),
+    (
+        "preview: a copy of a leg that is still there is counted beside it",
+        "workers/keeper/enforcement/previewing.py",
+        "if token not in scope.copies and not self._given(work, scope, token):",
+        "if token not in scope.copies:",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
+    ),
+    (
+        "preview: of somebody who was erased meanwhile nothing is counted that is given",
+        "workers/desk/decisions/previews.py",
+        "            people += self._former(lookups, people, told)\n",
+        "",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
     ),
     (
         "preview: a receipt does not say what had been counted",

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from desk_world import CANARY, DeskWorld
+from guard_world import POLICY, GuardWorld
+from test_objections import FRAUD
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY
 from calllog_guard.ports.log import TopicPartition
@@ -82,3 +84,27 @@ async def test_sealing_the_cases_anew_looks_at_none_twice(tmp_path: Path) -> Non
     assert [await world.book.renew(2) for _ in range(4)] == [2, 2, 1, 0]
     assert {case.epoch for case in world.book.every()} == {epoch_of(world.at)}
     assert cases.passes == 1, "the test's own"
+
+
+async def questions(world: GuardWorld, others: int) -> int:
+    """How often the keystore is asked while one objection is refused and so many others are before an officer."""
+    await world.start()
+    for number in range(others + 1):
+        await world.call(f"call-{number}", f"p{number}@example.org")
+    await world.run()
+    for number in range(others + 1):
+        await world.ask(f"object-000{number}", "object", f"p{number}@example.org", purposes=["fraud"])
+    await world.run()
+    case, asked = world.id_of("object-0000"), world.keystore.calls
+    await world.ask("refuse-0001", "refuse", key="officer-1", case=case, ground="Not shown.")
+    await world.step("desk")
+    await world.ask("told-00001", "clock", case=case, event="noticed", to="person")
+    await world.step("desk")
+    assert world.case("object-0000").state == "refused"
+    return world.keystore.calls - asked
+
+
+async def test_the_end_of_an_objection_asks_the_keystore_as_often_however_many_others_there_are(tmp_path: Path) -> None:
+    """Each question is a round trip: with a thousand objections before an officer, a refusal took half a second."""
+    few, many = (GuardWorld(tmp_path / name, POLICY + FRAUD) for name in ("few", "many"))
+    assert await questions(few, 1) == await questions(many, 8)

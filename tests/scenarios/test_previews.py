@@ -9,6 +9,7 @@ import pytest
 from guard_world import POLICY, TENANT, Crash, GuardWorld
 from sizes import EACH_WRITE
 from test_access import RICH, reply_key
+from test_orders import upgraded
 from test_parking import lookup
 
 from calllog_guard.core.cases.case import Case
@@ -384,3 +385,33 @@ async def test_whom_a_case_names_is_asked_again_where_nobody_can_tell_yet(
     world.clock.at += timedelta(seconds=61)
     await world.run()
     assert preview(world.case("asked-0001")).legs == 4
+
+
+async def test_of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given(world: GuardWorld) -> None:
+    """They were kept ready when the disclosure was asked for; a copy of what is still there is no second record."""
+    assert preview(await asked(world, "disclose")).legs == 4
+    await world.ask("erase-0001", "erase", "bob")
+    await world.run()
+    await approved(world, "erase-0001")
+    await world.ask("verify-001", "clock", key="officer-1", case=world.id_of("asked-0001"), event="verify")
+    await world.run()
+    found = preview(world.case("asked-0001"))
+    assert (found.number, found.legs, found.months) == (1, 4, 4)
+    assert sum((await approved(world)).legs.values()) == 4
+
+
+async def test_whoever_else_the_person_is_is_counted_with_them(world: GuardWorld) -> None:
+    """What a same_as makes one person is erased as one."""
+    await world.ask("same-00001", "same_as", "alice", "carol")
+    await world.run()
+    found = preview(await asked(world, "erase", who="alice"))
+    assert (found.legs, found.months) == (4, 4)
+    assert sum((await approved(world)).legs.values()) == 4
+
+
+async def test_a_case_that_waits_when_its_tenant_is_raised_is_asked_about_then(tmp_path: Path) -> None:
+    world = await world_of(tmp_path, POLICY.replace("erasures_per_hour = 10000", "erasures_per_hour = 1"), forms=1)
+    await asked(world, "erase")
+    await upgraded(world)
+    await world.run()
+    assert preview(world.case("asked-0001")).legs == 3
