@@ -19,6 +19,7 @@ _OUTSIDE = (
     "tests/unit/workers/keys/test_domains.py::"
     "test_who_faces_the_internet_and_who_pairs_hold_no_key_that_knows_or_opens_people"
 )
+_HOSTILE = "tests/scenarios/test_console_hostile.py"
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "ingest: raw notifications are not trimmed",
@@ -92,21 +93,21 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "webhooks: a body in pieces has no end",
-        "adapters/http/webhooks.py",
-        "            if size > self._service.most_bytes:",
+        "adapters/http/connections.py",
+        "            if size > most:",
         "            if False:",
         "tests/unit/adapters/http/test_webhook_server.py::test_a_body_in_pieces_is_bounded_too",
     ),
     (
         "webhooks: a body takes as long as it likes",
-        "adapters/http/webhooks.py",
-        "async with asyncio.timeout(_BODY_S):",
+        "adapters/http/connections.py",
+        "async with asyncio.timeout(seconds):",
         "async with asyncio.timeout(None):",
         "tests/unit/adapters/http/test_webhook_server.py::test_slow_clients_are_cut_off_and_the_others_served",
     ),
     (
         "webhooks: connections without end",
-        "adapters/http/webhooks.py",
+        "adapters/http/connections.py",
         "        if self._full():",
         "        if False:",
         "tests/unit/adapters/http/test_webhook_server.py::test_connections_and_requests_at_work_are_bounded",
@@ -120,7 +121,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "webhooks: the library answers what is broken, and quotes it",
-        "adapters/http/webhooks.py",
+        "adapters/http/connections.py",
         "    def handle_error(",
         "    def handled_error(",
         "tests/unit/adapters/http/test_webhook_server.py::test_what_is_no_webhook_is_turned_away_with_a_number",
@@ -7706,6 +7707,48 @@ MUTANTS += [
         "    if not is_loopback(host) or not port.isdecimal():",
         "    if not port.isdecimal():",
         "tests/unit/console/test_web.py::test_a_console_listens_on_this_machine_alone",
+    ),
+    (
+        "console: the library answers what is broken, quotes it, and names its release",
+        "adapters/http/connections.py",
+        "    def handle_error(",
+        "    def handled_error(",
+        "tests/unit/console/test_web.py::test_what_cannot_be_read_is_answered_with_a_number_alone",
+    ),
+    (
+        "console: a client takes an hour to send the head of a request",
+        "adapters/http/connections.py",
+        "            keepalive_timeout=self._bounds.head_s,\n",
+        "",
+        "tests/unit/console/test_web.py::test_slow_clients_are_cut_off_and_the_others_served",
+    ),
+    (
+        "console: connections without end",
+        "adapters/http/connections.py",
+        "        if self._full():",
+        "        if False:",
+        "tests/unit/console/test_web.py::test_connections_are_bounded",
+    ),
+    (
+        "console: whoever comes by a proxy that nobody named is served",
+        "console/site.py",
+        "if not self._door.secure and not _BY_PROXY.isdisjoint(request.headers):",
+        "if False:",
+        _HOSTILE + "::test_a_console_that_knows_of_no_proxy_serves_nobody_who_comes_by_one",
+    ),
+    (
+        "console: a session that somebody put into a browser goes on",
+        "console/sign_in/entrance.py",
+        '        door.sessions.end(request.cookies.get(door.name(SESSION), ""))',
+        "        pass",
+        _HOSTILE + "::test_a_session_that_somebody_put_into_a_browser_ends_as_its_owner_signs_in",
+    ),
+    (
+        "console: an officer's page may send without end",
+        "console/site.py",
+        "        if self._sent.too_many(visit.officer):",
+        "        if False:",
+        _HOSTILE + "::test_forms_of_one_officer_are_braked_and_those_of_another_are_not",
     ),
     (
         "console: a field may be named twice",
