@@ -167,7 +167,7 @@ class CaseRows:
         return _shown([row for row in self._owed.values() if row.due <= last])
 
     def to_review(self, now: datetime) -> FoundRows:
-        """Holds that stand and disclosures that nobody was told of, to be reviewed within SOON_DAYS; the soonest first."""
+        """Holds that stand, and disclosures that nobody was told of, to be reviewed within SOON_DAYS; soonest first."""
         until, ended = (now + timedelta(SOON_DAYS)).timestamp(), set(self._released.values())
         found = [
             row
