@@ -2627,8 +2627,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "two cases of one person have a tag in common",
         "core/cases/case_owner.py",
-        "hmac.digest(identity.case_tags_key().expose(), case.encode(), hashlib.sha256)",
-        'hmac.digest(identity.case_tags_key().expose(), case[:0].encode() + b"case", hashlib.sha256)',
+        "hmac.digest(key, case.encode(), hashlib.sha256)",
+        'hmac.digest(key, case[:0].encode() + b"case", hashlib.sha256)',
         "tests/scenarios/test_whose.py",
     ),
     (
@@ -5258,6 +5258,23 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
             "tests/scenarios/test_same_as.py::"
             "test_the_end_of_one_objection_leaves_what_another_restricts_under_another_identifier"
         ),
+    ),
+    (
+        "an auditor forgets results at once whose decision is not read yet",
+        "workers/auditor/worker.py",
+        "            self._note(record, found)\n            starts",
+        (
+            "            self._note(record, found)\n            _forget_alone(found[record.partition], found[record.partition])"
+            "\n            starts"
+        ),
+        "tests/unit/workers/auditor/test_auditor.py::test_of_a_decision_written_anew_the_result_may_stand_before_it",
+    ),
+    (
+        "the key of tags is derived for each case",
+        "workers/desk/cases/case_owners.py",
+        "tagged = [(identity, whose.tags_of(identity)) for identity in identities]",
+        "tagged = [(identity, lambda name, who=identity: whose.tag_of(who, name)) for identity in identities]",
+        "tests/scenarios/test_growth.py::test_whose_cases_are_a_persons_is_asked_of_each_by_one_key",
     ),
 ]
 
