@@ -7172,6 +7172,7 @@ MUTANTS += [
     ),
 ]
 _PREVIEWS = "tests/scenarios/test_previews.py::test_"
+_RECEIPT_PAGE = "tests/unit/core/cases/test_receipt.py"
 _SHOWN_BEFORE = "tests/scenarios/test_console_previews.py::test_"
 MUTANTS += [
     (
@@ -7270,8 +7271,7 @@ MUTANTS += [
         "reports/templates/certificate.html.j2",
         "{% if receipt.previewed %}",
         "{% if false %}",
-        "tests/unit/core/cases/test_receipt.py"
-        "::test_the_page_says_what_was_counted_before_an_approval_and_what_it_was",
+        _RECEIPT_PAGE + "::test_the_page_says_what_was_counted_before_an_approval_and_what_it_was",
     ),
     (
         "preview: a keeper of the first level of forms is asked",
