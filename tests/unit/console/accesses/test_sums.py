@@ -74,7 +74,9 @@ def test_days_that_made_room_for_a_flood_are_not_said_to_be_whole() -> None:
     assert found.complete_from() == left
     for number in range(1000):
         found.add(line(TODAY + 365 * DAY, f"y{number}"), Sum(1, 1))
-    assert found.complete_from() == min(each.day for each in found.lines) <= TODAY - 70 * DAY, "they push out themselves"
+    assert found.complete_from() == min(each.day for each in found.lines) <= TODAY - 70 * DAY, (
+        "they push out themselves"
+    )
 
 
 def test_views_of_a_case_that_is_kept_no_more_are_forgotten() -> None:
