@@ -7975,6 +7975,13 @@ MUTANTS += [
         "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
     ),
     (
+        "console: a hold that was released is to be reviewed",
+        "console/case_rows.py",
+        'if row.review_at <= until and not (row.type == "hold" and row.hold in ended)',
+        "if row.review_at <= until",
+        "tests/scenarios/test_console_decisions.py::test_what_is_to_be_reviewed_within_a_week_stands_in_the_inbox",
+    ),
+    (
         "console: sums of accesses grow without end",
         "console/accesses/sums.py",
         "        return (self._newest - day).days > KEPT_DAYS",
