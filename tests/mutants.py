@@ -7309,6 +7309,13 @@ MUTANTS += [
         _PREVIEWS + "what_counts_for_long_holds_up_nothing_that_was_decided",
     ),
     (
+        "preview: how long it takes tells of a secret hold",
+        "workers/keeper/backlog.py",
+        '    by_hold = work.decision.type != "preview"',
+        "    by_hold = True",
+        _PREVIEWS + "how_long_it_is_counted_tells_of_no_hold",
+    ),
+    (
         "preview: the ledger keeps for ever how much there was",
         "workers/keeper/enforcement/results.py",
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
