@@ -8046,6 +8046,13 @@ MUTANTS += [
         "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
     ),
     (
+        "console: that it handed an answer out is believed by nobody",
+        "core/policy/actors.py",
+        ", (cases, ANSWER_VIEW)}",
+        "}",
+        "tests/scenarios/test_console_answers.py::test_an_answer_is_handed_out_sealed_once_that_is_on_record_and_opens_with_its_addressees_key",
+    ),
+    (
         "console: a hold that was released is to be reviewed",
         "console/case_rows.py",
         'if row.review_at <= until and not (row.type == "hold" and row.hold in ended)',
