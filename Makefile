@@ -133,6 +133,10 @@ bench-compare: .venv/stamp ## CPU per event of this tree's protector by that of 
 	@test -n "$(BASE)" || { echo "BASE is missing: make bench-compare BASE=<commit or folder>" >&2; exit 1; }
 	BASE="$(BASE)" $(PY) -W ignore bench/compare.py
 
+.PHONY: bench-growth
+bench-growth: .venv/stamp tools ## how cost and memory grow: ten dimensions, three sizes each, with exponents (ten minutes; SIZES=full, DIMENSIONS=legs,ledger)
+	$(PY) bench/growth/table.py
+
 bench-peers: .venv/stamp tools ## one table and plot of speed: ours, its floor, a Faust agent, Kroxylicious, Confluent's client, in one run (15 minutes)
 	@test -d .venv-peers/bin || { python=$$(sh tools/find-python "$(PYTHON)") && "$$python" -m venv .venv-peers; }
 	.venv-peers/bin/python -m pip install --quiet --require-hashes -r bench/peers/requirements.txt
@@ -151,7 +155,7 @@ reference: .venv/stamp ## write docs/reference/ and the pictures anew from the c
 
 .PHONY: screenshots
 screenshots: .venv/stamp ## write docs/console/ anew: each page of the console, light and dark (needs Chromium)
-	SHOTS="$(CURDIR)/docs/console" $(PY) -m pytest -q -n0 tests/e2e/test_console_pages.py -k any_page
+	SHOTS="$(CURDIR)/docs/console" $(PY) -m pytest -q -n0 tests/e2e/test_console_pages.py tests/e2e/test_console_forms.py -k 'any_page or any_form'
 
 asyncapi: .venv/stamp ## check schemas/asyncapi.yaml with the AsyncAPI project's own parser (needs node and npm)
 	@command -v npm >/dev/null || { echo "No npm found: install Node.js 20 or later" >&2; exit 1; }

@@ -19,6 +19,7 @@ _OUTSIDE = (
     "tests/unit/workers/keys/test_domains.py::"
     "test_who_faces_the_internet_and_who_pairs_hold_no_key_that_knows_or_opens_people"
 )
+_HOSTILE = "tests/scenarios/test_console_hostile.py"
 MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "ingest: raw notifications are not trimmed",
@@ -92,21 +93,21 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "webhooks: a body in pieces has no end",
-        "adapters/http/webhooks.py",
-        "            if size > self._service.most_bytes:",
+        "adapters/http/connections.py",
+        "            if size > most:",
         "            if False:",
         "tests/unit/adapters/http/test_webhook_server.py::test_a_body_in_pieces_is_bounded_too",
     ),
     (
         "webhooks: a body takes as long as it likes",
-        "adapters/http/webhooks.py",
-        "async with asyncio.timeout(_BODY_S):",
+        "adapters/http/connections.py",
+        "async with asyncio.timeout(seconds):",
         "async with asyncio.timeout(None):",
         "tests/unit/adapters/http/test_webhook_server.py::test_slow_clients_are_cut_off_and_the_others_served",
     ),
     (
         "webhooks: connections without end",
-        "adapters/http/webhooks.py",
+        "adapters/http/connections.py",
         "        if self._full():",
         "        if False:",
         "tests/unit/adapters/http/test_webhook_server.py::test_connections_and_requests_at_work_are_bounded",
@@ -120,7 +121,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "webhooks: the library answers what is broken, and quotes it",
-        "adapters/http/webhooks.py",
+        "adapters/http/connections.py",
         "    def handle_error(",
         "    def handled_error(",
         "tests/unit/adapters/http/test_webhook_server.py::test_what_is_no_webhook_is_turned_away_with_a_number",
@@ -584,8 +585,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "one objection waits for another's person",
         "workers/desk/decisions/decider.py",
-        "found |= set(await self.subjects.known(self._book.request_of(each)))",
-        "found |= set((await self.lookups(self._book.request_of(each))).values())",
+        "own.update(*await self.subjects.keys(self._book.request_of(each)))",
+        "own.update((await self.lookups(self._book.request_of(each))).values())",
         "tests/scenarios/test_one_persons_matter.py::test_desk_one_persons_objection_waits_for_nobody_elses_entry",
     ),
     (
@@ -2626,8 +2627,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "two cases of one person have a tag in common",
         "core/cases/case_owner.py",
-        "hmac.digest(identity.case_tags_key().expose(), case.encode(), hashlib.sha256)",
-        'hmac.digest(identity.case_tags_key().expose(), case[:0].encode() + b"case", hashlib.sha256)',
+        "hmac.digest(key, case.encode(), hashlib.sha256)",
+        'hmac.digest(key, case[:0].encode() + b"case", hashlib.sha256)',
         "tests/scenarios/test_whose.py",
     ),
     (
@@ -5224,7 +5225,7 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "a second erasure that waits is forgotten where a first one is done",
         "workers/keeper/ledger_memory.py",
-        "return pseudonym not in self._open and self._was_done(pseudonym)",
+        "return self._was_done(pseudonym) and pseudonym not in self._open",
         "return self._was_done(pseudonym)",
         (
             "tests/unit/workers/keeper/test_ledger_memory.py"
@@ -5247,6 +5248,33 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
             "tests/unit/core/crypto/test_derivation.py"
             "::test_only_so_many_ciphers_are_kept_at_once_and_each_is_made_anew_where_it_is_wanted"
         ),
+    ),
+    (
+        "another objection restricts its own identifiers alone",
+        "workers/desk/decisions/decider.py",
+        "return found | await self.subjects.known_with(own)",
+        "return found | own",
+        (
+            "tests/scenarios/test_same_as.py::"
+            "test_the_end_of_one_objection_leaves_what_another_restricts_under_another_identifier"
+        ),
+    ),
+    (
+        "an auditor forgets results at once whose decision is not read yet",
+        "workers/auditor/worker.py",
+        "            self._note(record, found)\n            starts",
+        (
+            "            self._note(record, found)\n            _forget_alone(found[record.partition], found[record.partition])"
+            "\n            starts"
+        ),
+        "tests/unit/workers/auditor/test_auditor.py::test_of_a_decision_written_anew_the_result_may_stand_before_it",
+    ),
+    (
+        "the key of tags is derived for each case",
+        "workers/desk/cases/case_owners.py",
+        "tagged = [(identity, whose.tags_of(identity)) for identity in identities]",
+        "tagged = [(identity, lambda name, who=identity: whose.tag_of(who, name)) for identity in identities]",
+        "tests/scenarios/test_growth.py::test_whose_cases_are_a_persons_is_asked_of_each_by_one_key",
     ),
 ]
 
@@ -7144,6 +7172,7 @@ MUTANTS += [
     ),
 ]
 _PREVIEWS = "tests/scenarios/test_previews.py::test_"
+_RECEIPT_PAGE = "tests/unit/core/cases/test_receipt.py"
 _SHOWN_BEFORE = "tests/scenarios/test_console_previews.py::test_"
 MUTANTS += [
     (
@@ -7182,6 +7211,69 @@ MUTANTS += [
         "tests/unit/core/decisions/test_preview.py::test_an_answer_that_comes_twice_counts_once",
     ),
     (
+        "preview: what a silent keystore kept from being asked is never asked",
+        "workers/desk/decisions/previews.py",
+        "{case.case: now for case in due}",
+        "{case.case: now for case in due[_AT_ONCE:]}",
+        _PREVIEWS + "what_could_not_be_asked_for_a_silent_store_is_asked_once_it_is_there[before the case]",
+    ),
+    (
+        "preview: a case says for years which others the person had",
+        "core/decisions/preview.py",
+        "number=DECIDED, holds=(), restrictions=()",
+        "number=DECIDED",
+        _PREVIEWS + "once_an_officer_has_decided_the_case_keeps_what_is_compared",
+    ),
+    (
+        "preview: a part of the answers stays once an officer has decided",
+        "core/decisions/preview.py",
+        "            return msgspec.UNSET\n",
+        "            return self\n",
+        _PREVIEWS + "of_keepers_that_have_answered_in_part_no_month_stays_with_the_case",
+    ),
+    (
+        "preview: an officer decides again by what was there the first time",
+        "core/decisions/preview.py",
+        "number=DECIDED, ",
+        "",
+        _PREVIEWS + "a_case_that_comes_before_an_officer_again_is_counted_anew",
+    ),
+    (
+        "preview: a second question is taken for the first",
+        "workers/desk/decisions/previews.py",
+        "preview {number} {asked_at}",
+        "preview {number}",
+        _PREVIEWS + "a_case_that_comes_before_an_officer_again_is_counted_anew",
+    ),
+    (
+        "preview: a receipt compares a part of the people with all",
+        "workers/desk/answers/receipts.py",
+        " or found.at is None or found.unsure:",
+        " or found.at is None:",
+        _SHOWN_BEFORE + "where_somebody_could_not_be_counted_nothing_is_compared",
+    ),
+    (
+        "console: a part of the people is compared with all",
+        "console/briefing.py",
+        " and done and not found.unsure else None",
+        " and done else None",
+        _SHOWN_BEFORE + "where_somebody_could_not_be_counted_nothing_is_compared",
+    ),
+    (
+        "console: a month that lost accesses to a flood is said to be whole",
+        "console/accesses/sums.py",
+        "                    self._lost = max(self._lost, each.day)\n",
+        "                    pass\n",
+        "tests/unit/console/accesses/test_sums.py::test_days_that_made_room_for_a_flood_are_not_said_to_be_whole",
+    ),
+    (
+        "certificate: what an officer had counted is not on the page",
+        "reports/templates/certificate.html.j2",
+        "{% if receipt.previewed %}",
+        "{% if false %}",
+        _RECEIPT_PAGE + "::test_the_page_says_what_was_counted_before_an_approval_and_what_it_was",
+    ),
+    (
         "preview: a keeper of the first level of forms is asked",
         "workers/desk/decisions/previews.py",
         "        if self._ring.forms < FORMS:\n            return\n",
@@ -7191,7 +7283,7 @@ MUTANTS += [
     (
         "preview: after a crash nobody asks once more",
         "workers/desk/decisions/previews.py",
-        "return bool(before.open) and (case.case, number) not in self._asked",
+        "return bool(before.open) and (case.case, before.asked_at) not in self._asked",
         "return False",
         _PREVIEWS + "dead_between_the_case_and_the_ledger_it_asks_once_more",
     ),
@@ -7215,6 +7307,13 @@ MUTANTS += [
         ' and work.decision.type != "preview":',
         ":",
         _PREVIEWS + "what_counts_for_long_holds_up_nothing_that_was_decided",
+    ),
+    (
+        "preview: how long it takes tells of a secret hold",
+        "workers/keeper/backlog.py",
+        '    by_hold = work.decision.type != "preview"',
+        "    by_hold = True",
+        _PREVIEWS + "how_long_it_is_counted_tells_of_no_hold",
     ),
     (
         "preview: the ledger keeps for ever how much there was",
@@ -7250,6 +7349,20 @@ MUTANTS += [
         '            "differs": compared(row.whole()),\n',
         "",
         _SHOWN_BEFORE + "afterwards_the_page_says_how_many_it_was[1240-1,234; it was 1,240: records]",
+    ),
+    (
+        "preview: a copy of a leg that is still there is counted beside it",
+        "workers/keeper/enforcement/previewing.py",
+        "if token not in scope.copies and not self._given(work, scope, token):",
+        "if token not in scope.copies:",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
+    ),
+    (
+        "preview: of somebody who was erased meanwhile nothing is counted that is given",
+        "workers/desk/decisions/previews.py",
+        "            people += self._former(lookups, people, told)\n",
+        "",
+        _PREVIEWS + "of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given",
     ),
     (
         "preview: a receipt does not say what had been counted",
@@ -7303,6 +7416,7 @@ MUTANTS += [
         _SAID + "::test_a_notice_that_somebody_received_is_noted_by_an_officer_and_leads_a_waiting_case_on",
     ),
 ]
+_SUMS = "tests/unit/console/accesses/test_sums.py"
 _MONTH_PAGE = "tests/scenarios/test_console_month.py"
 MUTANTS += [
     (
@@ -7666,6 +7780,48 @@ MUTANTS += [
         "tests/unit/console/test_web.py::test_a_console_listens_on_this_machine_alone",
     ),
     (
+        "console: the library answers what is broken, quotes it, and names its release",
+        "adapters/http/connections.py",
+        "    def handle_error(",
+        "    def handled_error(",
+        "tests/unit/console/test_web.py::test_what_cannot_be_read_is_answered_with_a_number_alone",
+    ),
+    (
+        "console: a client takes an hour to send the head of a request",
+        "adapters/http/connections.py",
+        "            keepalive_timeout=self._bounds.head_s,\n",
+        "",
+        "tests/unit/console/test_web.py::test_slow_clients_are_cut_off_and_the_others_served",
+    ),
+    (
+        "console: connections without end",
+        "adapters/http/connections.py",
+        "        if self._full():",
+        "        if False:",
+        "tests/unit/console/test_web.py::test_connections_are_bounded",
+    ),
+    (
+        "console: whoever comes by a proxy that nobody named is served",
+        "console/site.py",
+        "if not self._door.secure and not _BY_PROXY.isdisjoint(request.headers):",
+        "if False:",
+        _HOSTILE + "::test_a_console_that_knows_of_no_proxy_serves_nobody_who_comes_by_one",
+    ),
+    (
+        "console: a session that somebody put into a browser goes on",
+        "console/sign_in/entrance.py",
+        '        door.sessions.end(request.cookies.get(door.name(SESSION), ""))',
+        "        pass",
+        _HOSTILE + "::test_a_session_that_somebody_put_into_a_browser_ends_as_its_owner_signs_in",
+    ),
+    (
+        "console: an officer's page may send without end",
+        "console/site.py",
+        "        if self._sent.too_many(visit.officer):",
+        "        if False:",
+        _HOSTILE + "::test_forms_of_one_officer_are_braked_and_those_of_another_are_not",
+    ),
+    (
         "console: a field may be named twice",
         "adapters/http/web.py",
         "return dict(pairs) if len(dict(pairs)) == len(pairs) else self._refusal(HTTPStatus.BAD_REQUEST)",
@@ -7884,10 +8040,38 @@ MUTANTS += [
     ),
     (
         "console: digests of accesses grow without end",
-        "console/repeats.py",
+        "console/accesses/repeats.py",
         "while self._order and appended - self._order[0][0] > KEPT + _AHEAD:",
         "while False:",
-        "tests/unit/console/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+        "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+    ),
+    (
+        "console: that it handed an answer out is believed by nobody",
+        "core/policy/actors.py",
+        ", (cases, ANSWER_VIEW)}",
+        "}",
+        "tests/scenarios/test_console_answers.py::test_an_answer_is_handed_out_sealed_once_that_is_on_record_and_opens_with_its_addressees_key",
+    ),
+    (
+        "console: a hold that was released is to be reviewed",
+        "console/case_rows.py",
+        'if row.review_at <= until and not (row.type == "hold" and row.hold in ended)',
+        "if row.review_at <= until",
+        "tests/scenarios/test_console_decisions.py::test_what_is_to_be_reviewed_within_a_week_stands_in_the_inbox",
+    ),
+    (
+        "console: sums of accesses grow without end",
+        "console/accesses/sums.py",
+        "        return (self._newest - day).days > KEPT_DAYS",
+        "        return False",
+        _SUMS + "::test_years_of_accesses_take_the_room_of_the_days_that_are_kept",
+    ),
+    (
+        "console: names that anybody invents fill its memory",
+        "console/accesses/sums.py",
+        "        if before is None and len(self.lines) >= self._most:",
+        "        if False:",
+        _SUMS + "::test_a_flood_of_names_and_of_days_to_come_pushes_out_itself",
     ),
     (
         "console: an access that is older than what is remembered counts again",
@@ -7898,7 +8082,7 @@ MUTANTS += [
     ),
     (
         "console: an access counts twice",
-        "console/repeats.py",
+        "console/accesses/repeats.py",
         "        if name in self._names:\n            return True\n",
         "",
         "tests/scenarios/test_console.py::test_a_view_that_somebody_else_writes_names_nobody",

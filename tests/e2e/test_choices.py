@@ -132,6 +132,9 @@ def test_an_objection_to_review_restricts_until_an_officer_decides(make: Make) -
     ask(guard, "object-002", "alice@example.org", type="object", purposes=["fraud"])
     guard.settled(lambda: state(guard, "object-002") == ("waiting", "officer"), "put to an officer")
     guard.settled(lambda: len(read(guard)) == 1, "restricted meanwhile: only bob's")
+    guard.settled(lambda: cases(guard)["object-002"].get("preview", {}).get("at"), "counted before the officer decides")
+    counted = cases(guard)["object-002"]["preview"]
+    assert [counted.get(name) for name in ("legs", "narrowed", "months", "open")] == [0, 1, 0, []]
     case = cases(guard)["object-002"]["case"]
     ask(guard, "approve-01", type="approve", case=case)
     guard.settled(lambda: [letter["reason"] for letter in guard.dead()] == ["wrong_role"], "a backend is no officer")

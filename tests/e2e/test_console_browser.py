@@ -210,6 +210,9 @@ async def test_two_officers_disclose_in_two_browsers_and_neither_alone(office: O
 
         await second.page.goto(office.url)
         assert case in await second.text(), "it waits for the second officer"
+        await second.page.goto(f"{office.url}/cases/{case}")
+        await shows(second, "Records that would be given: 3, of calls in")
+        assert await second.faults() == []
         await chooses(second, office, case, "Approve")
         before = office.passed_on()
         await second.page.locator("#file").set_input_files(office.key("ann"))
@@ -223,7 +226,10 @@ async def test_two_officers_disclose_in_two_browsers_and_neither_alone(office: O
         await chooses(first, office, case, "Note that a notice was received: person, disclosed")
         await signed_sealed_sent(first, office.key("ann"))
         await shows(first, "Open the answer")
+        assert "3; it was as many." in await first.text()
         await answer_opened(first, office)
+        await first.page.goto(f"{office.url}/access")
+        await shows(first, "answer view")
 
 
 async def disclosure_asked(seen: Watched, office: Office) -> str:

@@ -15,8 +15,8 @@ from desk_world import CANARY, POLICY, TENANT
 from html_check import Page
 
 from calllog_guard.adapters.http.web import WebResponse
-from calllog_guard.console.followed import AccessLine, Sum
-from calllog_guard.console.repeats import KEPT
+from calllog_guard.console.accesses.repeats import KEPT
+from calllog_guard.console.accesses.sums import AccessLine, Sum
 from calllog_guard.console.sign_in.sessions import GUESSES, IDLE
 from calllog_guard.console.views import access_rows
 from calllog_guard.core.codec import encode
@@ -212,7 +212,7 @@ async def test_a_case_is_shown_once_its_view_is_on_record(world: ConsoleWorld) -
         ("console-1", CASE_VIEW, case, "officer-2", 1)
     ]
     await world.see()
-    [(line, sums)] = world.followed.accesses.items()
+    [(line, sums)] = world.followed.accesses.lines.items()
     assert (line.actor, line.by, line.proven, sums.opened) == ("console-1", "officer-2", True, 1)
     assert "for officer-2" in text(await browser.open("/access"))
     assert "officer-2, 1 page" in text(await browser.open(f"/cases/{case}"))
@@ -248,8 +248,8 @@ async def test_a_view_that_somebody_else_writes_names_nobody(world: ConsoleWorld
     other = (own.value or b"").replace(b'"by":"officer-1"', b'"by":"officer-2"')
     world.log.own += [msgspec.structs.replace(own, value=each) for each in (unsigned, other, own.value)]
     await world.see()
-    assert [(line.by, sums.accesses) for line, sums in world.followed.accesses.items()] == [("officer-1", 1)]
-    assert {why for _, why in world.followed.doubted} == {"unsigned", "wrong_signature", "replayed"}
+    assert [(line.by, sums.accesses) for line, sums in world.followed.accesses.lines.items()] == [("officer-1", 1)]
+    assert {why for _, why in world.followed.accesses.doubted} == {"unsigned", "wrong_signature", "replayed"}
     assert "Accesses that nobody believes" in text(await browser.open("/access"))
 
 
@@ -262,8 +262,8 @@ async def test_an_access_that_comes_days_after_it_was_made_does_not_count(world:
     world.desk.at += KEPT + timedelta(minutes=6)
     world.log.own.append(own)
     await world.see()
-    assert [sums.accesses for sums in world.followed.accesses.values()] == [1]
-    assert {why for _, why in world.followed.doubted} == {"wrong_time"}
+    assert [sums.accesses for sums in world.followed.accesses.lines.values()] == [1]
+    assert {why for _, why in world.followed.accesses.doubted} == {"wrong_time"}
 
 
 async def test_nothing_of_a_person_is_in_a_page_an_address_or_a_title(world: ConsoleWorld) -> None:
@@ -518,7 +518,7 @@ async def test_unusual_days_are_marked(world: ConsoleWorld) -> None:
     today = world.office.today()
     for back, opened in ((4, 40), (3, 60), (2, 50), (1, 200), (0, 160), (-1, 40)):
         line = AccessLine(today - timedelta(back), "billing-1", "service", "", proven=True)
-        world.followed.accesses[line] = Sum(1, opened)
+        world.followed.accesses.add(line, Sum(1, opened))
     marked = {row.line.day: row.usual for row in access_rows(world.followed, today)}
     assert {(today - day).days: usual for day, usual in marked.items() if usual is not None} == {1: 50}
     assert "usual are 50" in text(await (await world.signed_in()).open("/access"))

@@ -169,3 +169,14 @@ async def test_a_month_of_too_many_cases_is_left_to_the_command_line(
     monkeypatch.setattr(month_page, "MOST_CASES", 2)
     page = Page((await (await world.signed_in()).open("/month?month=2026-11")).body.decode())
     assert "calllog-guard report --html OUT --month 2026-11" in page.text
+
+
+async def test_a_month_whose_accesses_are_forgotten_says_so(tmp_path: Path) -> None:
+    """A console remembers accesses of 400 days; a report of an older month must not pass for whole."""
+    world = await ConsoleWorld(tmp_path / "old").start()
+    browser = await world.signed_in()
+    words = "Accesses are remembered here for 400 days"
+    world.followed.accesses.begin(world.office.today())
+    for month, said in (("2020-01", True), ("2026-11", False)):
+        page = Page((await browser.open(f"/month?month={month}")).body.decode()).text
+        assert (words in page) == said

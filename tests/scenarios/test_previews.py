@@ -9,6 +9,7 @@ import pytest
 from guard_world import POLICY, TENANT, Crash, GuardWorld
 from sizes import EACH_WRITE
 from test_access import RICH, reply_key
+from test_orders import upgraded
 from test_parking import lookup
 
 from calllog_guard.core.cases.case import Case
@@ -16,8 +17,8 @@ from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.decisions.decision import DECISIONS, Decision
 from calllog_guard.core.decisions.outcome import is_result
-from calllog_guard.core.decisions.preview import Preview
-from calllog_guard.errors import IdentityMovedError
+from calllog_guard.core.decisions.preview import Preview, PreviewCount
+from calllog_guard.errors import IdentityMovedError, KeystoreSilentError
 
 BRAKED = (
     RICH.replace("erasures_per_hour = 10000", "erasures_per_hour = 1")
@@ -221,6 +222,82 @@ async def test_dead_between_the_case_and_the_ledger_it_asks_once_more(
     assert (preview(world.case("asked-0001")).legs, len(previews(world))) == (4, 1)
 
 
+class Silent:
+    """The log falls silent once the case says whom it asks."""
+
+    def reached(self, step: str) -> None:
+        """See CrashPoints."""
+        del step
+        raise KeystoreSilentError("silent")
+
+
+@pytest.mark.parametrize("where", ["before the case", "behind the case"])
+async def test_what_could_not_be_asked_for_a_silent_store_is_asked_once_it_is_there(
+    world: GuardWorld, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The process goes on: nothing else would ever ask, and the page would say for ever that keepers measure."""
+
+    async def silent() -> None:
+        raise KeystoreSilentError("silent")
+
+    await world.ask("asked-0001", "erase", "bob")
+    with monkeypatch.context() as patch:
+        if where == "before the case":
+            patch.setattr(world.desk._previews._holds, "standing", silent)
+        else:
+            patch.setattr(world.desk._previews, "_steps", Silent())
+        with pytest.raises(KeystoreSilentError):
+            await world.step("desk")
+    assert previews(world) == []
+    await world.run()
+    assert (preview(world.case("asked-0001")).legs, len(previews(world))) == (4, 1)
+
+
+async def test_once_an_officer_has_decided_the_case_keeps_what_is_compared(world: GuardWorld) -> None:
+    """Else it would join, for years, the cases of somebody who is erased."""
+    await world.ask("restrict-01", "restrict", "bob")
+    await world.hold("hold-0001", "claim-1", "bob")
+    await world.run()
+    found = preview(await asked(world, "erase"))
+    assert (found.holds, found.restrictions) == (("claim-1",), (world.case("restrict-01").case,))
+    done = preview(await approved(world))
+    assert (done.holds, done.restrictions) == ((), ())
+    assert (done.legs, done.months, done.at) == (found.legs, found.months, found.at)
+    assert world.receipts("asked-0001")[-1]["previewed"]["legs"] == found.legs
+
+
+async def test_of_keepers_that_have_answered_in_part_no_month_stays_with_the_case(world: GuardWorld) -> None:
+    """An officer decides while one partition's keeper is down: which months had calls is in no case for years."""
+    await world.ask("asked-0001", "erase", "alice", "bob")
+    await world.step("desk")
+    await world.step("desk")
+    case = world.case("asked-0001")
+    assert case.preview
+    told = PreviewCount(months=("2026-10",))
+    half = case.preview.answered(case.preview.open[0], 3, told, world.clock.at)
+    await world.desk._book.save(msgspec.structs.replace(case, preview=half))
+    assert b"2026-10" in half.seen[0].encode()
+    await world.ask("yes-000001", "approve", key="officer-2", case=world.id_of("asked-0001"))
+    await world.step("desk")
+    assert not world.case("asked-0001").weighed
+    assert world.case("asked-0001").preview is msgspec.UNSET
+
+
+async def test_a_case_that_comes_before_an_officer_again_is_counted_anew(world: GuardWorld) -> None:
+    """What was granted has become impossible: an officer decides it a second time, and knows what is there by then."""
+    first = preview(await asked(world, "erase", who="alice"))
+    case = world.case("asked-0001")
+    granted = msgspec.structs.replace(case, state="enforcing", waits_for=None)
+    granted = await world.desk._book.save(granted)
+    await world.call("late", "alice", "bob", days_ago=1)
+    world.clock.at += timedelta(seconds=1)
+    await world.desk._book.save(msgspec.structs.replace(granted, state="waiting", waits_for="officer"))
+    await world.run()
+    found = preview(world.case("asked-0001"))
+    assert (found.legs, found.number) == (first.legs + 1, first.number)
+    assert len(previews(world)) == 2
+
+
 async def test_who_was_erased_before_it_asks_once_more_is_waited_for_no_longer(
     world: GuardWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +421,27 @@ async def test_what_counts_for_long_holds_up_nothing_that_was_decided(
     assert preview(world.case("asked-0001")).legs == 1
 
 
+async def test_how_long_it_is_counted_tells_of_no_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copies of a hold take as long as there are records: what only counts does not wait for them."""
+    monkeypatch.setattr("calllog_guard.workers.keeper.enforcement.enforcer.PORTION", 1)
+    monkeypatch.setattr("calllog_guard.workers.keeper.decision_work._TURN_S", -1.0)
+    turns = []
+    for secret in (None, True):
+        world = await world_of(tmp_path / str(secret))
+        if secret:
+            await world.hold("hold-0001", "claim-1", "alice", "bob", secret=True)
+        await world.ask("asked-0001", "erase", "bob")
+        await world.step("desk")
+        await world.step("desk")
+        case, many = world.case("asked-0001"), 0
+        while case.measured is None:
+            await world.step("keeper")
+            await world.step("desk")
+            case, many = world.case("asked-0001"), many + 1
+        turns.append(many)
+    assert turns[0] == turns[1] > 2
+
+
 async def test_the_ledger_says_that_it_was_counted_and_not_what(world: GuardWorld) -> None:
     """The ledger is kept for ever, under the person's pseudonym."""
     await asked(world, "erase", who="alice")
@@ -384,3 +482,33 @@ async def test_whom_a_case_names_is_asked_again_where_nobody_can_tell_yet(
     world.clock.at += timedelta(seconds=61)
     await world.run()
     assert preview(world.case("asked-0001")).legs == 4
+
+
+async def test_of_somebody_who_was_erased_meanwhile_the_copies_are_counted_that_are_given(world: GuardWorld) -> None:
+    """They were kept ready when the disclosure was asked for; a copy of what is still there is no second record."""
+    assert preview(await asked(world, "disclose")).legs == 4
+    await world.ask("erase-0001", "erase", "bob")
+    await world.run()
+    await approved(world, "erase-0001")
+    await world.ask("verify-001", "clock", key="officer-1", case=world.id_of("asked-0001"), event="verify")
+    await world.run()
+    found = preview(world.case("asked-0001"))
+    assert (found.number, found.legs, found.months) == (1, 4, 4)
+    assert sum((await approved(world)).legs.values()) == 4
+
+
+async def test_whoever_else_the_person_is_is_counted_with_them(world: GuardWorld) -> None:
+    """What a same_as makes one person is erased as one."""
+    await world.ask("same-00001", "same_as", "alice", "carol")
+    await world.run()
+    found = preview(await asked(world, "erase", who="alice"))
+    assert (found.legs, found.months) == (4, 4)
+    assert sum((await approved(world)).legs.values()) == 4
+
+
+async def test_a_case_that_waits_when_its_tenant_is_raised_is_asked_about_then(tmp_path: Path) -> None:
+    world = await world_of(tmp_path, POLICY.replace("erasures_per_hour = 10000", "erasures_per_hour = 1"), forms=1)
+    await asked(world, "erase")
+    await upgraded(world)
+    await world.run()
+    assert preview(world.case("asked-0001")).legs == 3

@@ -264,6 +264,20 @@ async def test_while_an_officer_has_an_objection_all_are_restricted(world: Guard
     ]
 
 
+async def test_the_end_of_one_objection_leaves_what_another_restricts_under_another_identifier(
+    world: GuardWorld,
+) -> None:
+    for jti, who in (("asked-0001", ALICE), ("asked-0002", NUMBER)):
+        await world.ask(jti, "object", who, purposes=["fraud"])
+        await world.run()
+    await link(world, ALICE, NUMBER)
+    for jti, left in (("asked-0001", True), ("asked-0002", False)):
+        await world.ask(f"refuse-{jti}", "refuse", key=CLERK, case=world.id_of(jti), ground="Not shown.")
+        await world.run()
+        assert world.case(jti).state == "refused"
+        assert [(await flags(world, who)).reviewed for who in (ALICE, NUMBER)] == [left, left]
+
+
 async def test_an_erasure_of_before_erases_nothing_more_by_a_link(world: GuardWorld) -> None:
     """It was done of what was asked; who wants more erased asks again."""
     await world.ask("erase-0001", "erase", ALICE)

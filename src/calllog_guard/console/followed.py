@@ -3,20 +3,21 @@ What the topics say, followed into memory: cases, receipts, accesses, and signs 
 
 Rules: 1. A record of a case counts if a desk of ours wrote it; what nobody's worker wrote is counted and passed over.
        2. A receipt is kept by its place alone, and read anew when it is shown.
-       3. Accesses are kept as sums by day, actor, and officer; of one that nobody believes only its number.
-       4. What keeps an access from counting twice is bounded: `repeats.py`.
+       3. Accesses are kept as sums by day, actor, and officer (`accesses/sums.py`); of one that nobody believes only
+          its number.  4. What keeps an access from counting twice is bounded: `accesses/repeats.py`.
 Source: `core/stream/proofs.py`, `core/policy/actors.py`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from calllog_guard.client.answers import refusal
+from calllog_guard.console.accesses.repeats import Repeats
+from calllog_guard.console.accesses.sums import AccessLine, AccessSums, Sum
 from calllog_guard.console.case_rows import CaseRows, row_of
-from calllog_guard.console.repeats import Repeats
 from calllog_guard.core.answers.refused_request import RefusedRequest
 from calllog_guard.core.audit.accesses import Doubt, read_access
 from calllog_guard.core.audit.month_report import read_of
@@ -38,26 +39,6 @@ _REFUSED: Final = 2000
 REFUSED_DAYS: Final = 7
 """So long a refusal stands in the inbox."""
 _BAD: Final = (MessageError, NewerFormError, EntryCorruptError, ValueError, OverflowError)
-
-
-class AccessLine(NamedTuple):
-    """Who had records opened on a day, for what; `by` is the officer whom a console showed cases."""
-
-    day: date
-    actor: str
-    purpose: str
-    by: str
-    proven: bool
-
-
-class Sum(NamedTuple):
-    """How many accesses, records opened, refusals of a whole read, records refused, and reads that opened something."""
-
-    accesses: int = 0
-    opened: int = 0
-    denied: int = 0
-    refused: int = 0
-    reads: int = 0
 
 
 class KnownBy(NamedTuple):
@@ -87,10 +68,7 @@ class Followed:
         self.cases = CaseRows()
         self.receipts: dict[str, tuple[int, ...]] = {}
         self.refused: dict[str, RefusedRequest] = {}
-        self.accesses: dict[AccessLine, Sum] = {}
-        self.doubted: Counter[tuple[date, str]] = Counter()
-        self.claimed: Counter[tuple[date, str]] = Counter()
-        self.views: dict[str, Counter[tuple[date, str]]] = defaultdict(Counter)
+        self.accesses = AccessSums()
         self.repeats: dict[int, Repeats] = defaultdict(Repeats)
         self.unread: Counter[str] = Counter()
         self.beat_at: datetime | None = None
@@ -143,6 +121,7 @@ class Followed:
         if record.value is None:
             if known.proofs.believed(record, DESK):
                 self.cases.remove((record.key or b"").decode("ascii"))
+                self.accesses.forget((record.key or b"").decode("ascii"))
             return
         case = case_in(record, known.proofs)
         if case.secret:
@@ -162,6 +141,7 @@ class Followed:
 
     def _accessed(self, record: Any, known: KnownBy) -> None:
         appended = from_ms(record.timestamp)
+        self.accesses.begin(known.calendar.day(appended))
         try:
             account = known.judge.account(record.value, record.partition, record.timestamp)
         except RecordError as error:
@@ -176,24 +156,28 @@ class Followed:
             return
         access, day = account.access, known.calendar.day(account.access.at)
         line = AccessLine(day, access.actor, access.purpose, _by(access), account.proven)
-        before, denied = self.accesses.get(line, Sum()), access.refused.get(DENIED, 0)
+        denied = access.refused.get(DENIED, 0)
         read = (line._replace(by=""), read_of(access))
         fresh = access.opened > 0 and repeats.new_read(day, today, read)
-        self.accesses[line] = Sum(
-            before.accesses + 1,
-            before.opened + access.opened,
-            before.denied + denied,
-            before.refused + sum(access.refused.values()) - denied,
-            before.reads + fresh,
+        self.accesses.add(
+            line,
+            Sum(
+                accesses=1,
+                opened=access.opened,
+                denied=denied,
+                refused=sum(access.refused.values()) - denied,
+                reads=int(fresh),
+            ),
         )
         if access.case is not None and access.topic == self._cases and line.by:
-            self.views[access.case][day, line.by] += 1
+            self.accesses.see(access.case, day, line.by)
 
     def _doubt(self, raw: bytes, day: date, reason: str) -> None:
-        """Count an access that nobody believes, and how many records it claims were opened."""
-        self.doubted[day, reason] += 1
+        """Count an access that nobody believes."""
+        claimed = 0
         with suppress(*_BAD):
-            self.claimed[day, reason] += max(0, read_access(raw).opened)
+            claimed = max(0, read_access(raw).opened)
+        self.accesses.doubt(day, reason, claimed)
 
     async def receipts_of(self, case: str) -> Sequence[Record]:
         """The records of a case's receipts, as far as they are still there. Raises LogSilentError."""
@@ -212,11 +196,6 @@ class Followed:
             for each in reversed(self.refused.values())
             if each.at.date() >= since and each.case == case_id(tenant, request_name(officer, each.request))
         ]
-
-    def lines(self, since: date) -> Iterator[tuple[AccessLine, Sum]]:
-        """The accesses since a day, the newest first."""
-        found = [item for item in self.accesses.items() if item[0].day >= since]
-        return iter(sorted(found, key=lambda item: item[0], reverse=True))
 
 
 def _by(access: Access) -> str:

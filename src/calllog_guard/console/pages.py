@@ -113,6 +113,7 @@ class Office:
             return MadePage("search.html.j2", values | {"found": cases.searched(asked)})
         values |= {"refused": self.followed.refusals_of(visit.officer, self.tenant, self.today())}
         values |= {"mine": cases.waiting_for(visit.officer), "due": cases.due_soon(self.today())}
+        values |= {"reviews": cases.to_review(self.clock.now()), "now": self.clock.now()}
         return MadePage("inbox.html.j2", values | {"counts": cases.counts()})
 
     async def case(self, visit: Visit, name: str) -> MadePage:
@@ -130,7 +131,7 @@ class Office:
         receipts = evidence_in(await self.followed.receipts_of(row.case), self.receipts_key())
         values = {
             "it": viewed(row.whole(), self.table(), visit.officer, self.today(), receipts),
-            "views": sorted(self.followed.views.get(row.case, {}).items(), reverse=True)[:20],
+            "views": self.followed.accesses.of_case(row.case)[:20],
             "refused": self.followed.refusals_about(row.case),
             "brief": briefing(row.whole(), self.table()),
             "differs": compared(row.whole()),
@@ -160,7 +161,7 @@ class Office:
     async def access(self, _visit: Visit) -> MadePage:
         """Who opened what."""
         since = self.today() - timedelta(ACCESS_DAYS)
-        doubted = sorted((item for item in self.followed.doubted.items() if item[0][0] >= since), reverse=True)
+        doubted = sorted((item for item in self.followed.accesses.doubted.items() if item[0][0] >= since), reverse=True)
         return MadePage(
             "access.html.j2",
             {"rows": access_rows(self.followed, self.today()), "doubted": doubted, "days": ACCESS_DAYS},

@@ -34,7 +34,7 @@ from calllog_guard.console.relay import Relay, desk_key_in
 from calllog_guard.console.sign_in.door import Door
 from calllog_guard.console.sign_in.openid import OpenId
 from calllog_guard.console.sign_in.provider_file import ProviderForm, is_loopback, provider_in
-from calllog_guard.console.sign_in.sessions import Guesses, SignedIn, SignInLinks
+from calllog_guard.console.sign_in.sessions import Brake, SignedIn, SignInLinks
 from calllog_guard.console.site import HEADERS, Site
 from calllog_guard.console.tasks.answer_page import SealedParts
 from calllog_guard.core.audit.accesses import ActorKey
@@ -102,10 +102,21 @@ def checked_address(http: str, url: str | None) -> None:
     if url is not None:
         parts = urlsplit(url)
         plain = parts.scheme == "http" and is_loopback(parts.hostname or "")
-        if not parts.netloc or "@" in parts.netloc or parts.path or not (parts.scheme == "https" or plain):
+        if not _is_origin(url) or not (parts.scheme == "https" or plain):
             raise ConfigurationError(
                 f"--url {url}: name scheme and host as browsers have them: https://console.example"
             )
+
+
+def _is_origin(url: str) -> bool:
+    """Whether it is what browsers send as `Origin`, and its host what they send as `Host`: RFC 6454, 6.2."""
+    parts = urlsplit(url)
+    try:
+        usual = {"https": 443, "http": 80}.get(parts.scheme) == parts.port
+    except ValueError:
+        return False
+    whole = url == f"{parts.scheme}://{parts.netloc}" and url == url.lower() and url.isascii()
+    return whole and bool(parts.hostname) and "@" not in parts.netloc and not usual
 
 
 class Console(HostedWork):
@@ -259,7 +270,7 @@ class Console(HostedWork):
             officers=self._options.officers,
             links=SignInLinks(now),
             sessions=SignedIn(now),
-            guesses=Guesses(now),
+            guesses=Brake(now),
             tell=self._options.tell,
             openid=OpenId(*self._provider, HttpIdentityProvider(), url, now) if self._provider else None,
         )

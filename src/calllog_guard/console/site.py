@@ -9,6 +9,7 @@ Source: OWASP ASVS 4.0.3, level 2 (docs/how-to/console.md has the table); W3C CS
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
@@ -20,13 +21,20 @@ from calllog_guard.adapters.http.web import WebRequest, WebResponse
 from calllog_guard.console.pages import PACKAGE, MadePage, Office, Visit, rendered
 from calllog_guard.console.sign_in.door import SESSION, Door
 from calllog_guard.console.sign_in.entrance import Entrance
-from calllog_guard.console.sign_in.sessions import Session
+from calllog_guard.console.sign_in.sessions import Brake, Session
 from calllog_guard.console.tasks.addresses import NAMED_PAGES, PAGES
 from calllog_guard.console.tasks.request_pages import led_to
 from calllog_guard.errors import GuardError, StateRefusedError
 from calllog_guard.reports.pages import style
 
 log: Final = structlog.get_logger()
+SENT: Final = 60
+SENT_IN: Final = timedelta(minutes=1)
+"""So many sealed forms an officer may send in that time: no person does, and a page that was taken over might."""
+_BY_PROXY: Final = frozenset(
+    {"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "via"}
+)
+"""What proxies add to a request."""
 _DECISION: Final = re.compile(r"/cases/([A-Za-z0-9_-]{22})/decision\Z", re.ASCII)
 _RECEIPT: Final = re.compile(r"/cases/([A-Za-z0-9_-]{22})/receipts/(\d{1,15})\Z", re.ASCII)
 _STATIC: Final = {
@@ -71,6 +79,7 @@ class Site:
 
     def __init__(self, office: Office, door: Door) -> None:
         self._office, self._door, self._entrance = office, door, Entrance(office, door)
+        self._sent = Brake(office.clock.now, SENT, SENT_IN)
         self.headers = {**HEADERS, **(_HSTS if door.secure else {})}
 
     async def answer(self, request: WebRequest) -> WebResponse:
@@ -117,6 +126,8 @@ class Site:
         """Why nobody is heard at all, whoever they are."""
         if request.headers.get("host") != self._door.host:
             return HTTPStatus.MISDIRECTED_REQUEST
+        if not self._door.secure and not _BY_PROXY.isdisjoint(request.headers):
+            return HTTPStatus.MISDIRECTED_REQUEST  # cookies without `Secure` would leave this machine: see --url
         if request.method not in {"GET", "HEAD", "POST"}:
             return HTTPStatus.METHOD_NOT_ALLOWED
         return HTTPStatus.FORBIDDEN if request.method == "POST" and not self._from_here(request) else None
@@ -168,6 +179,9 @@ class Site:
             where = f"/cases/{found[1]}?sent=1"
         else:
             return self._page(MadePage("missing.html.j2", {}, HTTPStatus.NOT_FOUND), visit, path)
+        if self._sent.too_many(visit.officer):
+            return self._page(MadePage("refused.html.j2", {"why": "often"}, HTTPStatus.TOO_MANY_REQUESTS), visit, path)
+        self._sent.note(visit.officer)
         await self._office.relay.passed_on(request.form.get("sealed", ""))
         log.info("a sealed request was passed on", officer=visit.officer)
         return _to(where)

@@ -13,8 +13,9 @@ from math import log10
 from statistics import median
 from typing import Any, Final, NamedTuple
 
+from calllog_guard.console.accesses.sums import AccessLine, Sum
 from calllog_guard.console.case_rows import CaseRow
-from calllog_guard.console.followed import AccessLine, Followed, Sum
+from calllog_guard.console.followed import Followed
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.identifiers import Tenant
 from calllog_guard.core.policy.active import Policy
@@ -58,10 +59,11 @@ def access_rows(followed: Followed, today: date) -> list[AccessRow]:
     """Who opened what, by day and actor, the newest first; unusual days are marked."""
     by_day: dict[tuple[str, str], dict[date, int]] = defaultdict(lambda: defaultdict(int))
     since = today - timedelta(ACCESS_DAYS)
-    for line, sums in followed.lines(since - timedelta(USUAL_DAYS)):
+    for line, sums in followed.accesses.since(since - timedelta(USUAL_DAYS)):
         by_day[line.actor, line.by][line.day] += sums.opened
     return [
-        AccessRow(line, sums, _usual(by_day[line.actor, line.by], line.day)) for line, sums in followed.lines(since)
+        AccessRow(line, sums, _usual(by_day[line.actor, line.by], line.day))
+        for line, sums in followed.accesses.since(since)
     ]
 
 

@@ -11,7 +11,7 @@ from calllog_guard.console.sign_in.sessions import (
     IDLE,
     LINK_LIFE,
     LONGEST,
-    Guesses,
+    Brake,
     SignedIn,
     SignInLinks,
 )
@@ -117,10 +117,10 @@ def test_sessions_do_not_grow_without_end(clock: Hand) -> None:
 
 
 def test_nobody_is_heard_after_too_many_guesses_for_some_minutes(clock: Hand) -> None:
-    guesses = Guesses(clock.now)
+    guesses = Brake(clock.now)
     for _ in range(GUESSES):
         assert not guesses.too_many("127.0.0.1")
-        guesses.wrong("127.0.0.1")
+        guesses.note("127.0.0.1")
     assert guesses.too_many("127.0.0.1")
     assert not guesses.too_many("::1")
     clock.at += GUESSED_IN
@@ -128,7 +128,7 @@ def test_nobody_is_heard_after_too_many_guesses_for_some_minutes(clock: Hand) ->
 
 
 def test_guesses_from_everywhere_do_not_fill_the_memory(clock: Hand) -> None:
-    guesses = Guesses(clock.now)
+    guesses = Brake(clock.now)
     for number in range(3000):
-        guesses.wrong(str(number))
-    assert len(guesses._wrong) <= 1000
+        guesses.note(str(number))
+    assert len(guesses._done) <= 1000

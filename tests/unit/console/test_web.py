@@ -1,11 +1,13 @@
 """The server for pages: over a real socket, with clients that send what no browser sends."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import pytest
 
+from calllog_guard.adapters.http import web
 from calllog_guard.adapters.http.web import WebRequest, WebResponse, WebServer
 from calllog_guard.console.process import checked_address
 from calllog_guard.errors import ConfigurationError
@@ -41,6 +43,18 @@ class Served:
         writer.close()
         await writer.wait_closed()
         return int(found.split()[1]), found
+
+    async def raw(self, content: bytes) -> bytes:
+        """Send bytes as they are; all that comes back until the server closes."""
+        host, _, port = self.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(content)
+            return await asyncio.wait_for(reader.read(), 20)
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
 
     async def start(self) -> None:
         """Serve on any port."""
@@ -134,7 +148,22 @@ def test_a_console_listens_on_this_machine_alone(http: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://console.example", "https://", "console.example", "https://console.example/path", "https://a@b"]
+    "url",
+    [
+        "http://console.example",
+        "https://",
+        "console.example",
+        "https://console.example/path",
+        "https://a@b",
+        "https://console.example?q",
+        "https://console.example/",
+        "https://Console.example",
+        "https://console.example:443",
+        "https://console.example:99999",
+        "https://console.example:x",
+        "https://k\xf6ln.example",
+        "https://:8443",
+    ],
 )
 def test_a_url_that_is_no_origin_or_has_no_tls_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="--url"):
@@ -145,3 +174,81 @@ def test_loopback_and_a_proxys_address_are_taken() -> None:
     for http in ("127.0.0.1:0", "localhost:6070", "[::1]:6070"):
         checked_address(http, "https://console.example:8443")
     checked_address("127.0.0.1:6070", "http://localhost:8080")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\ncanary\r\n\r\n",
+        b"canary canary\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: canary\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /" + b"canary" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: 1\r\n" % each for each in range(200)) + b"\r\n",
+        b"\x16\x03\x01canary\r\n\r\n",
+    ],
+)
+async def test_what_cannot_be_read_is_answered_with_a_number_alone(served: Served, raw: bytes) -> None:
+    """The library would quote it, and name itself and its release."""
+    found = await served.raw(raw)
+    assert found.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert b"X-Of-All: yes" in found
+    assert not any(each in found for each in (b"canary", b"aiohttp", b"Python"))
+    assert served.asked == []
+
+
+async def test_a_form_that_is_packed_is_refused(served: Served) -> None:
+    """A small one could be gigabytes."""
+    packed = gzip.compress(b"a=" + b"0" * 100_000)
+    head = f"POST /f HTTP/1.1\r\nContent-Type: {FORM}\r\nContent-Encoding: gzip"
+    assert (await served.say(head, packed))[0] == 415
+    assert served.asked == []
+
+
+async def test_a_form_that_comes_in_pieces_is_bounded_and_whoever_asks_before_sending_is_answered(
+    served: Served,
+) -> None:
+    head = f"POST /f HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {FORM}\r\n".encode()
+    pieces = head + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert status_of(await served.raw(pieces + b"3\r\na=b\r\n0\r\n\r\n")) == 200
+    assert status_of(await served.raw(pieces + b"400\r\n" + b"x" * 1024 + b"\r\n400\r\n" + b"x" * 1024)) == 413
+    asked = await served.raw(head + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\na=b")
+    assert asked.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+    assert [each.form for each in served.asked] == [{"a": "b"}] * 2
+
+
+async def test_slow_clients_are_cut_off_and_the_others_served(monkeypatch: pytest.MonkeyPatch, served: Served) -> None:
+    """A head that never ends, a form that never ends, a connection on which nothing comes: each has its time."""
+    kept = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    form = f"POST /f HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 900\r\n\r\na".encode()
+    monkeypatch.setattr(web, "_BOUNDS", web._BOUNDS._replace(head_s=0.3))
+    monkeypatch.setattr(web, "_READ_S", 0.3)
+    await served.server.stop()
+    await served.start()
+    found = await asyncio.gather(
+        served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "),
+        served.raw(b""),
+        served.raw(form),
+        served.raw(kept),
+        served.raw(kept + b"GET /"),
+    )
+    assert [status_of(each) if each else 0 for each in found] == [0, 0, 408, 200, 200]
+
+
+async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch, served: Served) -> None:
+    monkeypatch.setattr(web, "_BOUNDS", web._BOUNDS._replace(connections=3))
+    await served.server.stop()
+    await served.start()
+    host, _, port = served.address.rpartition(":")
+    idle = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+    assert await served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == b""
+    for _, writer in idle:
+        writer.close()
+        await writer.wait_closed()
+    while not await served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):
+        pass
+
+
+def status_of(answer: bytes) -> int:
+    """Of an answer."""
+    return int(answer.split()[1])

@@ -4,10 +4,9 @@ Pages for people, through aiohttp: a request as plain values in, an answer as pl
 Rules: 1. Who asks, and for what, is in no log.  2. What goes wrong is told by its kind and place, never by its text.
        3. A form is `application/x-www-form-urlencoded`, small, and names each field once.
        4. Bytes that are no text are refused here: no page needs to expect a half of a character.
+       5. Whoever is slow, sends much, or comes a thousand times takes no more than `connections.py` lets them.
 """
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,11 +17,15 @@ import structlog
 from aiohttp import web
 
 from calllog_guard import telemetry
+from calllog_guard.adapters.http.connections import SERVER, BoundedServer, Bounds, body_of
 from calllog_guard.errors import ConfigurationError
 
 log: Final = structlog.get_logger()
 _READ_S: Final = 10.0
 """So long a client may take to send its form."""
+_BOUNDS: Final = Bounds(head_s=30.0, linger_s=1.0, connections=256)
+"""An officer's browser keeps some connections open, a proxy some dozens."""
+_END_S: Final = 1.0
 _FIELDS: Final = 20
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -69,8 +72,7 @@ class WebServer:
 
     def __init__(self, answer: Answering, most_bytes: int, refused: Mapping[str, str]) -> None:
         self._answer, self._most, self._refused = answer, most_bytes, refused
-        self._runner: web.AppRunner | None = None
-        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it quotes what it could not read
+        self._runner: web.ServerRunner | None = None
 
     async def start(self, address: str) -> str:
         """
@@ -81,7 +83,7 @@ class WebServer:
 
         """
         host, _, port = address.rpartition(":")
-        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.ServerRunner(BoundedServer(self._handle, _BOUNDS, self._refused), shutdown_timeout=_END_S)
         await runner.setup()
         try:
             await web.TCPSite(runner, host.strip("[]"), int(port)).start()
@@ -97,12 +99,7 @@ class WebServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def _app(self) -> web.Application:
-        app = web.Application(client_max_size=self._most)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        return app
-
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             form = await self._form(request)
             if isinstance(form, WebResponse):
@@ -110,26 +107,30 @@ class WebServer:
             else:
                 asked = _asked(request, form)
                 found = await self._answer(asked) if _is_text(asked) else self._refusal(HTTPStatus.BAD_REQUEST)
-        except web.HTTPRequestEntityTooLarge:
-            found = self._refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         except TimeoutError:
             found = self._refusal(HTTPStatus.REQUEST_TIMEOUT)
         except Exception as error:  # noqa: BLE001 - a defect; its text may quote data, its kind and place do not
             log.error("a page failed", kind=type(error).__name__, at=telemetry.place(error.__traceback__))  # noqa: TRY400
             found = self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
-        headers = {**found.headers, "Content-Type": found.kind, "Server": "calllog-guard"}
+        headers = {**found.headers, "Content-Type": found.kind, "Server": SERVER}
         response = web.Response(status=found.status, body=found.body, headers=headers)
         if found.cookie is not None:
             response.headers.add("Set-Cookie", found.cookie)
+        if not request.content.is_eof():
+            response.force_close()  # what was sent beside it is read by nobody
         return response
 
-    async def _form(self, request: web.Request) -> Mapping[str, str] | WebResponse:
+    async def _form(self, request: web.BaseRequest) -> Mapping[str, str] | WebResponse:
         if request.method != "POST":
             return {}
-        if request.content_type != _FORM:
+        packed = request.headers.get("Content-Encoding", "identity").lower() != "identity"
+        if request.content_type != _FORM or packed:
             return self._refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        async with asyncio.timeout(_READ_S):
-            raw = await request.read()
+        if (request.content_length or 0) > self._most:
+            return self._refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        raw = await body_of(request, self._most, _READ_S)
+        if raw is None:
+            return self._refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
         except ValueError:
@@ -151,7 +152,7 @@ def _is_text(asked: WebRequest) -> bool:
     return True
 
 
-def _asked(request: web.Request, form: Mapping[str, str]) -> WebRequest:
+def _asked(request: web.BaseRequest, form: Mapping[str, str]) -> WebRequest:
     return WebRequest(
         method=request.method,
         path=request.path,

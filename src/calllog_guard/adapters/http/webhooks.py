@@ -6,13 +6,12 @@ Rules: 1. A body is handed on as it came: nothing unpacks or parses it.  2. Ever
 Source: RFC 9110, RFC 9112; docs/reference/ingest.md.
 """
 
-import asyncio
-import logging
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
+from calllog_guard.adapters.http.connections import SERVER, BoundedServer, Bounds, body_of
 from calllog_guard.errors import ConfigurationError
 from calllog_guard.ports.webhooks import WebhookRequest, WebhookService
 
@@ -26,62 +25,6 @@ _END_S: Final = 4.0
 _CONNECTIONS: Final = 1000
 _AT_WORK: Final = 256
 """Requests whose bodies are in memory at the same time."""
-_HEADERS: Final = 64
-_SERVER: Final = "calllog-guard"
-_QUIET: Final = logging.getLogger("calllog_guard.webhooks")
-"""What the library would log quotes requests."""
-_QUIET.disabled = True
-
-
-class _Connection(web.RequestHandler):
-    """One connection; what the library would answer to a broken request quotes it."""
-
-    __slots__ = ("_full",)
-
-    def __init__(self, server: "_BoundedServer", **options: Any) -> None:
-        super().__init__(server, **options)
-        self._full = server.full
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take it, unless there are too many."""
-        super().connection_made(transport)
-        if self._full():
-            self.force_close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The status alone."""
-        del exc, message
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer was begun")
-        found = web.Response(status=status)
-        found.force_close()
-        return found
-
-
-class _BoundedServer(web.Server):
-    """Makes connections with our bounds."""
-
-    def full(self) -> bool:
-        """Whether there are more connections than may be."""
-        return len(self.connections) > _CONNECTIONS
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(
-            self,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=_HEAD_S,
-            lingering_time=_LINGER_S,
-            max_headers=_HEADERS,
-            auto_decompress=False,
-            access_log=None,
-            logger=_QUIET,
-        )
 
 
 class WebhookServer:
@@ -100,7 +43,8 @@ class WebhookServer:
 
         """
         host, _, port = address.rpartition(":")
-        runner = web.ServerRunner(_BoundedServer(self._answer), shutdown_timeout=_END_S)
+        bounds = Bounds(_HEAD_S, _LINGER_S, _CONNECTIONS)
+        runner = web.ServerRunner(BoundedServer(self._answer, bounds), shutdown_timeout=_END_S)
         await runner.setup()
         try:
             await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
@@ -132,17 +76,14 @@ class WebhookServer:
         path, _, query = request.raw_path.partition("?")
         if status := self._refuses(request, path):
             return self._away(status)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
         try:
-            body = self._there(request) if request.content.is_eof() else await self._read(request)
+            body = await body_of(request, self._service.most_bytes, _BODY_S)
         except TimeoutError:
             return self._away(HTTPStatus.REQUEST_TIMEOUT)
         if body is None:
             return self._away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         reply = await self._service.receive(WebhookRequest(path, query, request.headers, body))
-        told = {"Content-Type": reply.content_type, "Server": _SERVER}
+        told = {"Content-Type": reply.content_type, "Server": SERVER}
         return web.Response(status=reply.status, body=reply.body, headers=told)
 
     def _refuses(self, request: web.BaseRequest, path: str) -> int:
@@ -157,31 +98,9 @@ class WebhookServer:
         too_large = (request.content_length or 0) > self._service.most_bytes
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else 0
 
-    def _there(self, request: web.BaseRequest) -> bytes | None:
-        """A body that came with its head, as most do; None: it is larger than it may be."""
-        body = request.content.read_nowait()
-        return body if len(body) <= self._service.most_bytes else None
-
-    async def _read(self, request: web.BaseRequest) -> bytes | None:
-        """
-        A body that comes in pieces; None: it is larger than it may be.
-
-        Raises:
-            TimeoutError: It does not come.
-
-        """
-        found, size = list[bytes](), 0
-        async with asyncio.timeout(_BODY_S):
-            async for piece in request.content.iter_any():
-                size += len(piece)
-                if size > self._service.most_bytes:
-                    return None
-                found.append(piece)
-        return b"".join(found)
-
     def _away(self, status: int) -> web.Response:
         self._service.turned_away(status)
-        found = web.Response(status=status, headers={"Server": _SERVER})
+        found = web.Response(status=status, headers={"Server": SERVER})
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             found.headers["Retry-After"] = "5"
         if status not in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:

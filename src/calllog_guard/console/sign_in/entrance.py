@@ -75,15 +75,16 @@ class Entrance:
         if not door.sessions.bears(mark, request.form.get("token", "")):
             return self._page(request, "", "again", HTTPStatus.FORBIDDEN)
         if request.path == "/sign-in/link" and door.officers:
-            door.guesses.wrong(request.peer)  # whoever asks for links without end is no officer
+            door.guesses.note(request.peer)  # whoever asks for links without end is no officer
             door.announce()
             return self._page(request, "", "printed")
         officer = door.links.taken(request.form.get("code", ""))
         if officer is None or self._office.officer_key(officer) is None:
-            door.guesses.wrong(request.peer)
+            door.guesses.note(request.peer)
             log.warning("a sign-in was refused", why="link")
             return self._page(request, "", "wrong", HTTPStatus.FORBIDDEN)
         log.info("signed in", officer=officer, by="link")
+        door.sessions.end(request.cookies.get(door.name(SESSION), ""))  # whoever put it there knows it
         return _to("/", door.cookie(SESSION, door.sessions.begin(officer)))
 
     # --- pages ------------------------------------------------------------------------------------------------------

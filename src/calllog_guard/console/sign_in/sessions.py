@@ -119,22 +119,28 @@ class SignedIn:
         return b64(hmac.digest(self._key, f"{use}\n{text}".encode(), "sha256")).decode()
 
 
-class Guesses:
-    """How often somebody has guessed wrongly, by address; too often: nobody from there is heard for some minutes."""
+class Brake:
+    """
+    How often somebody has done something, by who it is; too often: they are not heard for a while.
 
-    def __init__(self, now: Now) -> None:
-        self._now = now
-        self._wrong: dict[str, deque[datetime]] = {}
+    Args:
+        most: So often within `within` is not yet too often.
 
-    def too_many(self, peer: str) -> bool:
-        """Whether nobody from there is heard."""
-        found, since = self._wrong.get(peer, deque()), self._now() - GUESSED_IN
+    """
+
+    def __init__(self, now: Now, most: int = GUESSES, within: timedelta = GUESSED_IN) -> None:
+        self._now, self._most, self._within = now, most, within
+        self._done: dict[str, deque[datetime]] = {}
+
+    def too_many(self, who: str) -> bool:
+        """Whether they are not heard."""
+        found, since = self._done.get(who, deque()), self._now() - self._within
         while found and found[0] <= since:
             found.popleft()
-        return len(found) >= GUESSES
+        return len(found) >= self._most
 
-    def wrong(self, peer: str) -> None:
-        """One more."""
-        if peer not in self._wrong and len(self._wrong) >= _PEERS:
-            self._wrong.pop(next(iter(self._wrong)))
-        self._wrong.setdefault(peer, deque(maxlen=GUESSES)).append(self._now())
+    def note(self, who: str) -> None:
+        """Once more."""
+        if who not in self._done and len(self._done) >= _PEERS:
+            self._done.pop(next(iter(self._done)))
+        self._done.setdefault(who, deque(maxlen=self._most)).append(self._now())

@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from calllog_guard.client.answers import read_claims
+from calllog_guard.console.accesses.sums import KEPT_DAYS, Sum
 from calllog_guard.console.case_rows import CaseRow
-from calllog_guard.console.followed import Followed, Sum
+from calllog_guard.console.followed import Followed
 from calllog_guard.console.pages import MadePage, Office, Visit
 from calllog_guard.console.views import released
 from calllog_guard.core.audit.month_lines import DoubtLine, HoldLine, Openings, PolicyLine, Report
@@ -49,7 +50,9 @@ async def month_page(office: Office, visit: Visit) -> MadePage:
     if len(rows) > MOST_CASES:
         return MadePage("month_console.html.j2", around | {"report": None})
     found = await _made(office, month, rows)
-    return MadePage("month_console.html.j2", around | month_values(found, _LEFT_OUT) | {"holds": found.holds})
+    kept = month.first >= office.followed.accesses.complete_from()
+    values = month_values(found, _LEFT_OUT) | {"holds": found.holds, "accesses_kept": kept, "kept_days": KEPT_DAYS}
+    return MadePage("month_console.html.j2", around | values)
 
 
 async def _made(office: Office, month: Month, rows: Sequence[CaseRow]) -> Report:
@@ -109,10 +112,10 @@ async def _statement(followed: Followed, month: str) -> Statement | None:
 
 def _opened(followed: Followed, month: Month, *, asked: bool) -> Iterator[Openings]:
     found: dict[tuple[str, str, bool], Sum] = {}
-    for line, sums in followed.accesses.items():
+    for line, sums in followed.accesses.lines.items():
         if month.first <= line.day <= month.last:
             name = line.actor, line.purpose, line.proven
-            found[name] = Sum(*map(sum, zip(found.get(name, Sum()), sums, strict=True)))
+            found[name] = found.get(name, Sum()).plus(sums)
     for (actor, purpose, proven), sums in sorted(found.items(), key=lambda item: (item[0][:2], not item[0][2])):
         yield Openings(
             actor=actor,
@@ -127,9 +130,9 @@ def _opened(followed: Followed, month: Month, *, asked: bool) -> Iterator[Openin
 
 def _doubted(followed: Followed, month: Month) -> Iterator[DoubtLine]:
     reasons: dict[str, tuple[int, int]] = {}
-    for (on, reason), many in followed.doubted.items():
+    for (on, reason), many in followed.accesses.doubted.items():
         if month.first <= on <= month.last:
             accesses, claimed = reasons.get(reason, (0, 0))
-            reasons[reason] = accesses + many, claimed + followed.claimed[on, reason]
+            reasons[reason] = accesses + many, claimed + followed.accesses.claimed[on, reason]
     for reason, (accesses, claimed) in sorted(reasons.items()):
         yield DoubtLine(reason=reason, accesses=accesses, claimed=claimed)

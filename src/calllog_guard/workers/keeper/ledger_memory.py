@@ -3,7 +3,7 @@ What a keeper remembers of the ledger for ever: which decisions are done, and wh
 
 Rules: 1. An erasure that is done takes 54 bytes and the slack of their tables, no object of its own.  2. Nothing is
           ever taken out: whoever was erased is tombstoned on sight as long as the ledger says so.
-Why nothing goes: `docs/explanation/performance.md`.
+Why nothing goes: `docs/explanation/growth.md`.
 """
 
 from typing import Final
@@ -38,22 +38,23 @@ class NameTable:
 
     def _place(self, name: bytes) -> int:
         """Where a name lies, or would: Python's own hash, for names that an attacker could choose."""
-        size, block, mask, empty = self._size, self._block, self._mask, self._empty
+        size, here, mask, empty = self._size, self._block.startswith, self._mask, self._empty
         at = hash(name) & mask
-        while (found := block[at * size : at * size + size]) != name and found != empty:
+        while not here(name, at * size) and not here(empty, at * size):
             at = at + 1 & mask
         return at * size
 
     def __contains__(self, name: bytes) -> bool:
-        at = self._place(name) if self._many else 0
-        return self._block[at : at + self._size] == name != self._empty
+        if not self._many or len(name) != self._size:
+            return False
+        return not self._block.startswith(self._empty, self._place(name))
 
     def add(self, name: bytes) -> bool:
         """Hold a name; whether it can be held."""
         if len(name) != self._size or name == self._empty:
             return False
         at = self._place(name)
-        if self._block[at : at + self._size] != name:
+        if self._block.startswith(self._empty, at):
             self._block[at : at + self._size] = name
             self._many += 1
             if self._many * 3 > (self._mask + 1) * 2:
@@ -108,7 +109,7 @@ class ErasedPeople:
         return isinstance(pseudonym, str) and (pseudonym in self._open or self._was_done(pseudonym))
 
     def _was_done(self, pseudonym: str) -> bool:
-        return pseudonym.encode() in self._gone or pseudonym in self._others
+        return pseudonym.encode() in self._gone or (bool(self._others) and pseudonym in self._others)
 
     def note(self, pseudonym: str, name: str, *, done: bool) -> None:
         """A total erasure was read."""
@@ -132,4 +133,4 @@ class ErasedPeople:
 
     def gone(self, pseudonym: str) -> bool:
         """Whether all erasures of somebody are done, and there was one."""
-        return pseudonym not in self._open and self._was_done(pseudonym)
+        return self._was_done(pseudonym) and pseudonym not in self._open

@@ -246,14 +246,14 @@ class Decider(DecisionWriter):
 
     async def _considered(self, case: Case, persons: Mapping[Lookup, Person]) -> set[Lookup]:
         """Whom another request still restricts, before an officer or until told: they stay so after this one."""
-        found: set[Lookup] = set()
+        found, own = set[Lookup](), set[Lookup]()
         for each in self._book.considered():
             if each.case != case.case:
                 try:
-                    found |= set(await self.subjects.known(self._book.request_of(each)))
+                    own.update(*await self.subjects.keys(self._book.request_of(each)))
                 except MessageError:  # its request is lost: its tags alone say whose it is
                     found |= {lookup for lookup, person in persons.items() if await self._may_own(each, person)}
-        return found
+        return found | await self.subjects.known_with(own)
 
     async def _may_own(self, case: Case, person: Person) -> bool:
         """Whether a case is a person's by its tags; yes where that is unknown, as of who was unknown when it opened."""

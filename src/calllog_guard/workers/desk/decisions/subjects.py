@@ -139,6 +139,11 @@ class Subjects:
         others = (other for human in humans for other in (human.ruled if alone else human.known))
         return list(dict.fromkeys([*own, *others]))
 
+    async def known_with(self, own: Collection[Lookup]) -> set[Lookup]:
+        """Some people and whoever else they are, as `known`: asked for at once, however many they are."""
+        humans = (await self.homes.everyone_known(sorted(own))).values() if own else ()
+        return {*own, *(other for human in humans for other in human.known)}
+
     async def more(self, request: Request) -> int:
         """How many people a request reaches by a `same_as`, beyond those of whom its identifiers are."""
         if self._ring.forms < FORMS or _alone(request) or not request.subjects:

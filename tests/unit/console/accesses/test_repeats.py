@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from desk_world import START
 
-from calllog_guard.console.repeats import KEPT, Repeats
+from calllog_guard.console.accesses.repeats import KEPT, Repeats
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 

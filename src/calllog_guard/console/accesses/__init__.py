@@ -1,0 +1,1 @@
+"""Who opened what and was shown which case, as sums in a console's memory."""
