@@ -155,7 +155,7 @@ reference: .venv/stamp ## write docs/reference/ and the pictures anew from the c
 
 .PHONY: screenshots
 screenshots: .venv/stamp ## write docs/console/ anew: each page of the console, light and dark (needs Chromium)
-	SHOTS="$(CURDIR)/docs/console" $(PY) -m pytest -q -n0 tests/e2e/test_console_pages.py -k any_page
+	SHOTS="$(CURDIR)/docs/console" $(PY) -m pytest -q -n0 tests/e2e/test_console_pages.py tests/e2e/test_console_forms.py -k 'any_page or any_form'
 
 asyncapi: .venv/stamp ## check schemas/asyncapi.yaml with the AsyncAPI project's own parser (needs node and npm)
 	@command -v npm >/dev/null || { echo "No npm found: install Node.js 20 or later" >&2; exit 1; }

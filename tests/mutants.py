@@ -2627,8 +2627,8 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
     (
         "two cases of one person have a tag in common",
         "core/cases/case_owner.py",
-        "hmac.digest(identity.case_tags_key().expose(), case.encode(), hashlib.sha256)",
-        'hmac.digest(identity.case_tags_key().expose(), case[:0].encode() + b"case", hashlib.sha256)',
+        "hmac.digest(key, case.encode(), hashlib.sha256)",
+        'hmac.digest(key, case[:0].encode() + b"case", hashlib.sha256)',
         "tests/scenarios/test_whose.py",
     ),
     (
@@ -5259,6 +5259,23 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
             "test_the_end_of_one_objection_leaves_what_another_restricts_under_another_identifier"
         ),
     ),
+    (
+        "an auditor forgets results at once whose decision is not read yet",
+        "workers/auditor/worker.py",
+        "            self._note(record, found)\n            starts",
+        (
+            "            self._note(record, found)\n            _forget_alone(found[record.partition], found[record.partition])"
+            "\n            starts"
+        ),
+        "tests/unit/workers/auditor/test_auditor.py::test_of_a_decision_written_anew_the_result_may_stand_before_it",
+    ),
+    (
+        "the key of tags is derived for each case",
+        "workers/desk/cases/case_owners.py",
+        "tagged = [(identity, whose.tags_of(identity)) for identity in identities]",
+        "tagged = [(identity, lambda name, who=identity: whose.tag_of(who, name)) for identity in identities]",
+        "tests/scenarios/test_growth.py::test_whose_cases_are_a_persons_is_asked_of_each_by_one_key",
+    ),
 ]
 
 
@@ -7155,6 +7172,7 @@ MUTANTS += [
     ),
 ]
 _PREVIEWS = "tests/scenarios/test_previews.py::test_"
+_RECEIPT_PAGE = "tests/unit/core/cases/test_receipt.py"
 _SHOWN_BEFORE = "tests/scenarios/test_console_previews.py::test_"
 MUTANTS += [
     (
@@ -7193,6 +7211,69 @@ MUTANTS += [
         "tests/unit/core/decisions/test_preview.py::test_an_answer_that_comes_twice_counts_once",
     ),
     (
+        "preview: what a silent keystore kept from being asked is never asked",
+        "workers/desk/decisions/previews.py",
+        "{case.case: now for case in due}",
+        "{case.case: now for case in due[_AT_ONCE:]}",
+        _PREVIEWS + "what_could_not_be_asked_for_a_silent_store_is_asked_once_it_is_there[before the case]",
+    ),
+    (
+        "preview: a case says for years which others the person had",
+        "core/decisions/preview.py",
+        "number=DECIDED, holds=(), restrictions=()",
+        "number=DECIDED",
+        _PREVIEWS + "once_an_officer_has_decided_the_case_keeps_what_is_compared",
+    ),
+    (
+        "preview: a part of the answers stays once an officer has decided",
+        "core/decisions/preview.py",
+        "            return msgspec.UNSET\n",
+        "            return self\n",
+        _PREVIEWS + "of_keepers_that_have_answered_in_part_no_month_stays_with_the_case",
+    ),
+    (
+        "preview: an officer decides again by what was there the first time",
+        "core/decisions/preview.py",
+        "number=DECIDED, ",
+        "",
+        _PREVIEWS + "a_case_that_comes_before_an_officer_again_is_counted_anew",
+    ),
+    (
+        "preview: a second question is taken for the first",
+        "workers/desk/decisions/previews.py",
+        "preview {number} {asked_at}",
+        "preview {number}",
+        _PREVIEWS + "a_case_that_comes_before_an_officer_again_is_counted_anew",
+    ),
+    (
+        "preview: a receipt compares a part of the people with all",
+        "workers/desk/answers/receipts.py",
+        " or found.at is None or found.unsure:",
+        " or found.at is None:",
+        _SHOWN_BEFORE + "where_somebody_could_not_be_counted_nothing_is_compared",
+    ),
+    (
+        "console: a part of the people is compared with all",
+        "console/briefing.py",
+        " and done and not found.unsure else None",
+        " and done else None",
+        _SHOWN_BEFORE + "where_somebody_could_not_be_counted_nothing_is_compared",
+    ),
+    (
+        "console: a month that lost accesses to a flood is said to be whole",
+        "console/accesses/sums.py",
+        "                    self._lost = max(self._lost, each.day)\n",
+        "                    pass\n",
+        "tests/unit/console/accesses/test_sums.py::test_days_that_made_room_for_a_flood_are_not_said_to_be_whole",
+    ),
+    (
+        "certificate: what an officer had counted is not on the page",
+        "reports/templates/certificate.html.j2",
+        "{% if receipt.previewed %}",
+        "{% if false %}",
+        _RECEIPT_PAGE + "::test_the_page_says_what_was_counted_before_an_approval_and_what_it_was",
+    ),
+    (
         "preview: a keeper of the first level of forms is asked",
         "workers/desk/decisions/previews.py",
         "        if self._ring.forms < FORMS:\n            return\n",
@@ -7202,7 +7283,7 @@ MUTANTS += [
     (
         "preview: after a crash nobody asks once more",
         "workers/desk/decisions/previews.py",
-        "return bool(before.open) and (case.case, number) not in self._asked",
+        "return bool(before.open) and (case.case, before.asked_at) not in self._asked",
         "return False",
         _PREVIEWS + "dead_between_the_case_and_the_ledger_it_asks_once_more",
     ),
@@ -7956,6 +8037,13 @@ MUTANTS += [
         "while self._order and appended - self._order[0][0] > KEPT + _AHEAD:",
         "while False:",
         "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+    ),
+    (
+        "console: a hold that was released is to be reviewed",
+        "console/case_rows.py",
+        'if row.review_at <= until and not (row.type == "hold" and row.hold in ended)',
+        "if row.review_at <= until",
+        "tests/scenarios/test_console_decisions.py::test_what_is_to_be_reviewed_within_a_week_stands_in_the_inbox",
     ),
     (
         "console: sums of accesses grow without end",

@@ -11,12 +11,16 @@ from typing import Final
 from calllog_guard.console import sentences
 from calllog_guard.console.pages import PACKAGE
 from calllog_guard.console.tasks import fields
+from calllog_guard.core.policy.record import BASES
 from calllog_guard.core.requests.types import TYPES
+from calllog_guard.reports import month
 from calllog_guard.reports.certificate import STAGE_WORDS
 from calllog_guard.reports.pages import texts_in
 
 FOLDER: Final = Path(__file__).parents[1] / "src" / "calllog_guard" / "console"
 PAGE: Final = FOLDER / "console.pot"
+MONTH: Final = "month_body.html.j2"
+"""Of the page that the command line makes, too."""
 _HEAD: Final = (
     "# Made by `make reference` from the templates and sentences; do not edit.\n"
     'msgid ""\nmsgstr ""\n"Language: \\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
@@ -29,11 +33,15 @@ def texts() -> dict[str | tuple[str, ...], list[str]]:
     for path in sorted((FOLDER / "templates").glob("*.j2")):
         for text in texts_in(PACKAGE, path.name):
             found.setdefault(text, []).append(path.name)
+    for text in texts_in(PACKAGE, MONTH):
+        found.setdefault(text, []).append(MONTH)
     titles = [row.title or kind for kind, row in TYPES.items() if row.ends]
     for text in dict.fromkeys((*sentences.ALL, *STAGE_WORDS.values(), *titles)):
         found.setdefault(text, []).append("sentences")
     for text in dict.fromkeys(fields.texts()):
         found.setdefault(text, []).append("fields")
+    for text in dict.fromkeys((*month.texts(), *BASES.values())):
+        found.setdefault(text, []).append("month" if text not in BASES.values() else "policy")
     return found
 
 

@@ -66,7 +66,7 @@ async def cases(size: int, folder: Path) -> Rows:
         kind = ("restrict", "lift", "access")[number % 3]
         more = {"reply_key": _REPLY} if kind == "access" else {}
         world.send(f"request-{number:04}", "bob@example.org", type=kind, **more)
-        with spent.on("a request among them", 1):
+        with spent.on(f"{'an access' if kind == 'access' else 'another request'} among them", 1):
             await _handled(world)
     return spent.rows
 

@@ -19,7 +19,7 @@ from calllog_guard.core.answers.whole import whole
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import new_pair, public_forms, receipt_pem, seal_to, sign
 from calllog_guard.core.identifiers import unb64
-from calllog_guard.core.policy.actors import CASE_VIEW
+from calllog_guard.core.policy.actors import ANSWER_VIEW
 from calllog_guard.core.records import Output
 from calllog_guard.reports.calls import table
 
@@ -88,7 +88,7 @@ async def test_an_answer_is_handed_out_sealed_once_that_is_on_record_and_opens_w
     before = len(world.views())
     found = await browser.open(f"/cases/{case}/answer")
     [seen] = world.views()[before:]
-    assert (seen["purpose"], seen["case"], seen["by"]) == (CASE_VIEW, case, "officer-2")
+    assert (seen["purpose"], seen["case"], seen["by"]) == (ANSWER_VIEW, case, "officer-2")
     body = found.body.decode()
     page = Page(body)
     assert [each.get("src") for each in page.all("script")] == ["/static/open.js"]

@@ -1,8 +1,9 @@
 """What an officer can say of notices and reviews in the console, and when holds are to be reviewed."""
 
 import json
+import re
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -195,3 +196,33 @@ async def test_hostile_text_stays_text_where_officers_enter_requests_and_read_re
         assert all(each.get("href", "/").startswith("/") or each["href"] == "#main" for each in page.all("a"))
         shown += "<script>alert(1)</script>" in page.text
     assert shown >= 4, "it is shown as it is"
+
+
+async def test_what_is_to_be_reviewed_within_a_week_stands_in_the_inbox(world: ConsoleWorld) -> None:
+    """A hold that stands and a disclosure that nobody was told of; never a secret hold, nor one that is released."""
+    for number, secret in enumerate((False, True, False)):
+        hold = HOLD | {"id": f"hold-{number}", "secret": secret, "review_at": f"2026-12-2{number}T00:00:00Z"}
+        await world.desk.ask(f"hold-{number}00", CANARY, by="officer-1", type="hold", hold=hold, ticket=f"T-{number}")
+    untold = await world.disclosed_untold(CANARY)  # to be reviewed on 10 December
+    await world.see()
+    first, secret_one, last = (world.desk.id_of(f"hold-{number}00") for number in range(3))
+    assert await reviews(world) == []
+    world.desk.at = datetime(2026, 12, 14, tzinfo=UTC)
+    assert await reviews(world) == [(untold, True), (first, False)]
+    await said(world, untold, "tell", "tell-00001")
+    world.desk.at = datetime(2026, 12, 21, tzinfo=UTC)
+    assert await reviews(world) == [(first, True), (last, False)]
+    await world.desk.ask("release-01", by="officer-1", type="release", hold={"id": "hold-0"})
+    for stage in ("destroyed", "tombstoned"):
+        await world.desk.done("release-01", stage)
+    await world.see()
+    assert await reviews(world) == [(last, False)]
+    assert secret_one not in world.followed.cases.rows
+
+
+async def reviews(world: ConsoleWorld) -> list[tuple[str, bool]]:
+    """What the inbox names for a review, and whether its day is past."""
+    body = (await (await world.signed_in()).open("/")).body.decode()
+    section = body.partition('<section aria-labelledby="reviews">')[2].partition("</section>")[0]
+    rows = re.findall(r'<tr( class="loud")?><td[^>]*><a class="id" href="/cases/([^"]+)"', section)
+    return [(case, bool(loud)) for loud, case in rows]

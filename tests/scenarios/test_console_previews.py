@@ -10,8 +10,11 @@ from html_check import Page
 
 from calllog_guard.cli._case_view import whole
 from calllog_guard.core.cases.case import AT_ONCE, Case
+from calllog_guard.core.cases.receipt import RECEIPTS
+from calllog_guard.core.codec import decode
 from calllog_guard.core.decisions.outcome import TO_DESK, Outcome
 from calllog_guard.core.decisions.preview import PreviewCount
+from calllog_guard.core.identifiers import unb64
 from calllog_guard.core.stream.arrival import Arrival
 from calllog_guard.ports.log import TopicPartition
 
@@ -43,9 +46,11 @@ async def text(world: ConsoleWorld) -> str:
     return Page(body).text
 
 
-async def counted(world: ConsoleWorld, told: PreviewCount | None = COUNT, legs: int = 1234) -> None:
+async def counted(
+    world: ConsoleWorld, told: PreviewCount | None = COUNT, legs: int = 1234, asked: Case | None = None
+) -> None:
     """Keepers have answered; None: one could not."""
-    case, desk = case_in(world), world.desk
+    case, desk = asked or case_in(world), world.desk
     assert case.preview
     for number, name in enumerate(case.preview.open):
         outcome = Outcome(
@@ -132,11 +137,27 @@ async def test_afterwards_the_page_says_how_many_it_was(world: ConsoleWorld, don
 
 async def test_what_was_approved_before_keepers_answered_is_not_compared(world: ConsoleWorld) -> None:
     await world.desk.later(seconds=1)
-    await world.desk.ask("approve-01", by="officer-1", type="approve", case=case_in(world).case)
+    asked = case_in(world)
+    await world.desk.ask("approve-01", by="officer-1", type="approve", case=asked.case)
     await world.desk.noticed("objection-1")
-    await counted(world)
+    await counted(world, asked=asked)
     await world.desk.done("objection-1", "tombstoned", 3)
     page = await text(world)
     assert "Counted before the approval" not in page
     assert MEASURING not in page
     assert "would be" not in shown(world)
+
+
+async def test_where_somebody_could_not_be_counted_nothing_is_compared(world: ConsoleWorld) -> None:
+    """The difference would be theirs, and the page would say that records came or lapsed."""
+    await world.desk.later(seconds=1)
+    await counted(world, None, 0)
+    await world.desk.ask("approve-01", by="officer-1", type="approve", case=case_in(world).case)
+    await world.desk.noticed("objection-1")
+    case = case_in(world)
+    [objection] = [name for name in case.decisions if case.progress.get(name) != AT_ONCE]
+    await world.desk.told(msgspec.structs.replace(case, decisions=(objection,)), "tombstoned", 7)
+    assert "Counted before the approval" not in await text(world)
+    token = world.desk.written("privacy.receipts")[-1].value or b""
+    last = decode(RECEIPTS, unb64(token.split(b".")[1]))
+    assert (last.stage, last.previewed) == ("tombstoned", msgspec.UNSET)

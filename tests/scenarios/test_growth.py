@@ -5,12 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from desk_world import CANARY, DeskWorld
+from desk_world import CANARY, TENANT, DeskWorld
 from guard_world import POLICY, GuardWorld
 from test_objections import FRAUD
 
 from calllog_guard.core.crypto.entries import EPOCH_KEY
+from calllog_guard.core.crypto.subject_secrets import IdentitySecret, Secret
 from calllog_guard.ports.log import TopicPartition
+from calllog_guard.workers.desk.cases.case_owners import Owners
+from calllog_guard.workers.keys.people.naming import Naming
 from calllog_guard.workers.keys.rotation import epoch_of
 
 HOLD = {"id": "matter-1", "authority": "police", "basis": "legal_claims", "review_at": "2027-11-24T09:00:00Z"}
@@ -108,3 +111,30 @@ async def test_the_end_of_an_objection_asks_the_keystore_as_often_however_many_o
     """Each question is a round trip: with a thousand objections before an officer, a refusal took half a second."""
     few, many = (GuardWorld(tmp_path / name, POLICY + FRAUD) for name in ("few", "many"))
     assert await questions(few, 1) == await questions(many, 8)
+
+
+class Derived(IdentitySecret):
+    """Counts how often its key of tags is derived."""
+
+    many = 0
+
+    def case_tags_key(self) -> Secret:
+        """See IdentitySecret."""
+        Derived.many += 1
+        return super().case_tags_key()
+
+
+async def test_whose_cases_are_a_persons_is_asked_of_each_by_one_key(tmp_path: Path) -> None:
+    """A case names nobody, so all are tried: to derive the key for each took ten times as long as its tag."""
+    world = await DeskWorld(tmp_path).start()
+    for number in range(4):
+        await world.ask(f"erase-000{number}", CANARY, type="erase", identity="unverified")
+    (alice,) = await Owners(world.ring(), world.desk._o.decider).identities(
+        [Naming(TENANT, world.vault).lookup(CANARY)]
+    )
+    assert alice is not None
+    found = await Owners(world.ring(), world.desk._o.decider).of(world.book, [Derived(alice.expose())])
+    assert len(found) == 4
+    Derived.many = 0
+    found = await Owners(world.ring(), world.desk._o.decider).of(world.book, [Derived(bytes(range(32)))])
+    assert (found, Derived.many) == ({}, 1)

@@ -17,8 +17,8 @@ from calllog_guard.core.codec import decode
 from calllog_guard.core.crypto.entries import person_key
 from calllog_guard.core.decisions.decision import DECISIONS, Decision
 from calllog_guard.core.decisions.outcome import is_result
-from calllog_guard.core.decisions.preview import Preview
-from calllog_guard.errors import IdentityMovedError
+from calllog_guard.core.decisions.preview import Preview, PreviewCount
+from calllog_guard.errors import IdentityMovedError, KeystoreSilentError
 
 BRAKED = (
     RICH.replace("erasures_per_hour = 10000", "erasures_per_hour = 1")
@@ -220,6 +220,82 @@ async def test_dead_between_the_case_and_the_ledger_it_asks_once_more(
     await world.restart()
     await world.run()
     assert (preview(world.case("asked-0001")).legs, len(previews(world))) == (4, 1)
+
+
+class Silent:
+    """The log falls silent once the case says whom it asks."""
+
+    def reached(self, step: str) -> None:
+        """See CrashPoints."""
+        del step
+        raise KeystoreSilentError("silent")
+
+
+@pytest.mark.parametrize("where", ["before the case", "behind the case"])
+async def test_what_could_not_be_asked_for_a_silent_store_is_asked_once_it_is_there(
+    world: GuardWorld, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The process goes on: nothing else would ever ask, and the page would say for ever that keepers measure."""
+
+    async def silent() -> None:
+        raise KeystoreSilentError("silent")
+
+    await world.ask("asked-0001", "erase", "bob")
+    with monkeypatch.context() as patch:
+        if where == "before the case":
+            patch.setattr(world.desk._previews._holds, "standing", silent)
+        else:
+            patch.setattr(world.desk._previews, "_steps", Silent())
+        with pytest.raises(KeystoreSilentError):
+            await world.step("desk")
+    assert previews(world) == []
+    await world.run()
+    assert (preview(world.case("asked-0001")).legs, len(previews(world))) == (4, 1)
+
+
+async def test_once_an_officer_has_decided_the_case_keeps_what_is_compared(world: GuardWorld) -> None:
+    """Else it would join, for years, the cases of somebody who is erased."""
+    await world.ask("restrict-01", "restrict", "bob")
+    await world.hold("hold-0001", "claim-1", "bob")
+    await world.run()
+    found = preview(await asked(world, "erase"))
+    assert (found.holds, found.restrictions) == (("claim-1",), (world.case("restrict-01").case,))
+    done = preview(await approved(world))
+    assert (done.holds, done.restrictions) == ((), ())
+    assert (done.legs, done.months, done.at) == (found.legs, found.months, found.at)
+    assert world.receipts("asked-0001")[-1]["previewed"]["legs"] == found.legs
+
+
+async def test_of_keepers_that_have_answered_in_part_no_month_stays_with_the_case(world: GuardWorld) -> None:
+    """An officer decides while one partition's keeper is down: which months had calls is in no case for years."""
+    await world.ask("asked-0001", "erase", "alice", "bob")
+    await world.step("desk")
+    await world.step("desk")
+    case = world.case("asked-0001")
+    assert case.preview
+    told = PreviewCount(months=("2026-10",))
+    half = case.preview.answered(case.preview.open[0], 3, told, world.clock.at)
+    await world.desk._book.save(msgspec.structs.replace(case, preview=half))
+    assert b"2026-10" in half.seen[0].encode()
+    await world.ask("yes-000001", "approve", key="officer-2", case=world.id_of("asked-0001"))
+    await world.step("desk")
+    assert not world.case("asked-0001").weighed
+    assert world.case("asked-0001").preview is msgspec.UNSET
+
+
+async def test_a_case_that_comes_before_an_officer_again_is_counted_anew(world: GuardWorld) -> None:
+    """What was granted has become impossible: an officer decides it a second time, and knows what is there by then."""
+    first = preview(await asked(world, "erase", who="alice"))
+    case = world.case("asked-0001")
+    granted = msgspec.structs.replace(case, state="enforcing", waits_for=None)
+    granted = await world.desk._book.save(granted)
+    await world.call("late", "alice", "bob", days_ago=1)
+    world.clock.at += timedelta(seconds=1)
+    await world.desk._book.save(msgspec.structs.replace(granted, state="waiting", waits_for="officer"))
+    await world.run()
+    found = preview(world.case("asked-0001"))
+    assert (found.legs, found.number) == (first.legs + 1, first.number)
+    assert len(previews(world)) == 2
 
 
 async def test_who_was_erased_before_it_asks_once_more_is_waited_for_no_longer(

@@ -55,10 +55,10 @@ class Compared(NamedTuple):
 
 
 def compared(case: Case) -> Compared | None:
-    """Both numbers, once a keeper has told how many it was; None where nothing was counted before."""
+    """Both numbers, once a keeper has told how many it was; None where not everybody was counted before."""
     found = case.measured
     done = {"tombstoned", "exported"} & case.stages.keys()
-    return Compared(found.legs, sum(case.legs.values())) if found is not None and done else None
+    return Compared(found.legs, sum(case.legs.values())) if found is not None and done and not found.unsure else None
 
 
 def _person(row: RequestType, table: TenantPolicy) -> str:

@@ -38,6 +38,8 @@ class CaseRow(msgspec.Struct, frozen=True, gc=False):
         removed_at: When its records were tombstoned, in seconds since 1970; 0: they were not.
         seen: The stages that were observed after that, each with the seconds that it took.
         packed: Its state.
+        review_at: When a hold, or whether a person may be told, is to be looked at again, in seconds; 0: it is not.
+        hold: The hold that it orders or ends, by its name.
 
     """
 
@@ -56,6 +58,13 @@ class CaseRow(msgspec.Struct, frozen=True, gc=False):
     removed_at: float
     seen: tuple[tuple[str, float], ...]
     packed: bytes
+    review_at: float = 0.0
+    hold: str = ""
+
+    @property
+    def review(self) -> datetime:
+        """When it is to be looked at again."""
+        return datetime.fromtimestamp(self.review_at, UTC)
 
     @property
     def open(self) -> bool:
@@ -105,6 +114,8 @@ def row_of(case: Case, offset: int, calendar: Calendar) -> CaseRow:
         removed_at=removed.timestamp() if removed else 0.0,
         seen=tuple((each, (case.stages[each] - removed).total_seconds()) for each in observed) if removed else (),
         packed=zlib.compress(encode(kept), 1),
+        review_at=case.review_at.timestamp() if case.review_at and case.state != "refused" else 0.0,
+        hold=case.hold or "",
     )
 
 
@@ -119,6 +130,8 @@ class CaseRows:
         self.rows: dict[str, CaseRow] = {}
         self._owed: dict[str, CaseRow] = {}
         self._many: Counter[str] = Counter()
+        self._reviewed: dict[str, CaseRow] = {}
+        self._released: dict[str, str] = {}
 
     def put(self, row: CaseRow) -> None:
         """Take a state in, if none that is later is known."""
@@ -130,11 +143,17 @@ class CaseRows:
         self._many[row.type] += 1
         if row.open:
             self._owed[row.case] = row
+        if row.review_at:
+            self._reviewed[row.case] = row
+        if row.type == "release" and row.state == "closed":
+            self._released[row.case] = row.hold
 
     def remove(self, case: str) -> None:
         """A case is forgotten."""
         row = self.rows.pop(case, None)
         self._owed.pop(case, None)
+        self._reviewed.pop(case, None)
+        self._released.pop(case, None)
         if row is not None:
             self._many[row.type] -= 1
 
@@ -146,6 +165,16 @@ class CaseRows:
         """What is overdue, or due within SOON_DAYS, the longest overdue first."""
         last = (today + timedelta(SOON_DAYS)).isoformat()
         return _shown([row for row in self._owed.values() if row.due <= last])
+
+    def to_review(self, now: datetime) -> FoundRows:
+        """Holds that stand, and disclosures that nobody was told of, to be reviewed within SOON_DAYS; soonest first."""
+        until, ended = (now + timedelta(SOON_DAYS)).timestamp(), set(self._released.values())
+        found = [
+            row
+            for row in self._reviewed.values()
+            if row.review_at <= until and not (row.type == "hold" and row.hold in ended)
+        ]
+        return FoundRows(nsmallest(MOST_SHOWN, found, key=lambda row: (row.review_at, row.case)), len(found))
 
     def counts(self) -> list[tuple[str, int, int]]:
         """By type: open, and all, the most first."""

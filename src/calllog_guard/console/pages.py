@@ -113,6 +113,7 @@ class Office:
             return MadePage("search.html.j2", values | {"found": cases.searched(asked)})
         values |= {"refused": self.followed.refusals_of(visit.officer, self.tenant, self.today())}
         values |= {"mine": cases.waiting_for(visit.officer), "due": cases.due_soon(self.today())}
+        values |= {"reviews": cases.to_review(self.clock.now()), "now": self.clock.now()}
         return MadePage("inbox.html.j2", values | {"counts": cases.counts()})
 
     async def case(self, visit: Visit, name: str) -> MadePage:

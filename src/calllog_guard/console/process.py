@@ -102,10 +102,21 @@ def checked_address(http: str, url: str | None) -> None:
     if url is not None:
         parts = urlsplit(url)
         plain = parts.scheme == "http" and is_loopback(parts.hostname or "")
-        if not parts.netloc or "@" in parts.netloc or parts.path or not (parts.scheme == "https" or plain):
+        if not _is_origin(url) or not (parts.scheme == "https" or plain):
             raise ConfigurationError(
                 f"--url {url}: name scheme and host as browsers have them: https://console.example"
             )
+
+
+def _is_origin(url: str) -> bool:
+    """Whether it is what browsers send as `Origin`, and its host what they send as `Host`: RFC 6454, 6.2."""
+    parts = urlsplit(url)
+    try:
+        usual = {"https": 443, "http": 80}.get(parts.scheme) == parts.port
+    except ValueError:
+        return False
+    whole = url == f"{parts.scheme}://{parts.netloc}" and url == url.lower() and url.isascii()
+    return whole and bool(parts.hostname) and "@" not in parts.netloc and not usual
 
 
 class Console(HostedWork):

@@ -57,9 +57,9 @@ class ViewRecorder:
             )
         return name
 
-    async def viewed(self, case: str, officer: str, offset: int) -> None:
+    async def viewed(self, case: str, officer: str, offset: int, purpose: str = CASE_VIEW) -> None:
         """
-        Put on record that an officer is shown a case; acknowledged on return.
+        Put on record that an officer is shown a case, or handed its answer; acknowledged on return.
 
         Raises:
             StateRefusedError: See `actor`; LogSilentError, LogFaultError: Kafka does not take it. Show nothing.
@@ -68,7 +68,7 @@ class ViewRecorder:
         access = Access(
             v=1,
             actor=self.actor(),
-            purpose=CASE_VIEW,
+            purpose=purpose,
             case=case,
             topic=self.cases,
             partition=self.home,

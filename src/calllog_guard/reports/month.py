@@ -4,10 +4,14 @@ A month in the office as a page and as Markdown.
 Rules: 1. What the page shows is in the report: no other source.
 """
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from datetime import UTC, date, datetime
+from typing import Any, get_args
 
+from calllog_guard.core.audit import month_report
 from calllog_guard.core.audit.month_lines import Report
+from calllog_guard.core.cases.case import WaitsFor
+from calllog_guard.core.cases.working_days import Calendar
 from calllog_guard.reports.month_charts import by_access, by_day, by_stage, by_state
 from calllog_guard.reports.month_tables import counts, tables
 from calllog_guard.reports.pages import page
@@ -71,3 +75,16 @@ def _waits(report: Report) -> list[tuple[int, str]]:
         if each.waits_for:
             waits[each.waits_for] = waits.get(each.waits_for, 0) + each.cases
     return [(number, plain(name)) for name, number in sorted(waits.items())]
+
+
+def texts() -> Iterator[str]:
+    """What the page asks the catalogue for beside its template's own; words that records contain are none of these."""
+    month = month_report.Month(first=date(2026, 1, 1), calendar=Calendar())
+    sources = month_report.Sources(
+        tenant="", cases=(), filed={}, holds=(), accesses=(), policies=(), limits={}, objectives={}
+    )
+    nothing = month_report.report(sources, month, datetime(2026, 1, 1, tzinfo=UTC))
+    yield from (what for _, what, _ in _tiles(nothing))
+    for table in tables(nothing):
+        yield from (table.title, *(each for each in (table.empty, *table.heads) if each))
+    yield from map(plain, get_args(WaitsFor))

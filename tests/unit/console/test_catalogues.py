@@ -46,7 +46,7 @@ async def pages(world: ConsoleWorld, catalogue: Catalogue, wanted: str) -> list[
     object.__setattr__(world.office, "languages", (catalogue,))
     world.site = Site(world.office, world.door)
     browser = await world.signed_in()
-    paths = ("/", f"/cases/{world.desk.id_of('objection-1')}", "/policy", "/sign-in", "/nothing")
+    paths = ("/", f"/cases/{world.desk.id_of('objection-1')}", "/policy", "/sign-in", "/nothing", "/month")
     return [(await browser.open(path, **{"accept-language": wanted})).body.decode() for path in paths]
 
 
@@ -58,7 +58,10 @@ async def test_a_file_changes_the_pages_of_browsers_that_ask_for_it(world: Conso
         assert "· [Privacy console]" in page
         assert "[To the content]" in read.text
         assert "Times are those of London" in read.text
-    case = (await pages(world, eo, "eo"))[1]
+    _, case, policy, *_, month = await pages(world, eo, "eo")
+    for words in ("[Due within seven days]", "[overdue now]", "[Days left]", "[Day by day]", "for [officer]]"):
+        assert words in Page(month).text
+    assert "[performance of a contract, Art. 6(1)(b)]" in Page(policy).text
     assert "[Approve]" in case
     assert "days left]" in case
     for page in await pages(world, eo, "en, eo;q=0.5"):

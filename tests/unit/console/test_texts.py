@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from console_texts import FOLDER, PAGE, catalogue, texts
+from console_texts import FOLDER, MONTH, PAGE, catalogue, texts
 
 from calllog_guard.console.sentences import APPROVE
 from calllog_guard.core.requests.types import TYPES
 
-TEMPLATES = sorted((FOLDER / "templates").glob("*.j2"))
+TEMPLATES = [*sorted((FOLDER / "templates").glob("*.j2")), FOLDER.parent / "reports" / "templates" / MONTH]
 
 
 def test_the_catalogue_has_every_text() -> None:

@@ -148,7 +148,22 @@ def test_a_console_listens_on_this_machine_alone(http: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://console.example", "https://", "console.example", "https://console.example/path", "https://a@b"]
+    "url",
+    [
+        "http://console.example",
+        "https://",
+        "console.example",
+        "https://console.example/path",
+        "https://a@b",
+        "https://console.example?q",
+        "https://console.example/",
+        "https://Console.example",
+        "https://console.example:443",
+        "https://console.example:99999",
+        "https://console.example:x",
+        "https://k\xf6ln.example",
+        "https://:8443",
+    ],
 )
 def test_a_url_that_is_no_origin_or_has_no_tls_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="--url"):

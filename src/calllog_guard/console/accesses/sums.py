@@ -3,7 +3,7 @@ Accesses as sums by day, actor and officer, for as long as a page may ask for th
 
 Rules: 1. A day is forgotten once it is more than KEPT_DAYS past, by when the newest record was appended.
        2. Whoever may append can invent days and names: of lines there are MOST, and the days that are farthest from the
-          newest make room.
+          newest make room. What has lost a line is whole no more, and no page says that it is.
 Not here: what keeps an access from counting twice (`repeats.py`).
 """
 
@@ -55,7 +55,7 @@ class AccessSums:
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self._most, self._newest = most, date.min
+        self._most, self._newest, self._lost = most, date.min, date.min
         self.lines: dict[AccessLine, Sum] = {}
         self.views: dict[tuple[str, date, str], int] = {}
         self.doubted: Counter[tuple[date, str]] = Counter()
@@ -83,6 +83,8 @@ class AccessSums:
         if before is None and len(self.lines) >= self._most:
             for each in self._farthest(self.lines, [each.day for each in self.lines]):
                 del self.lines[each]
+                if each.day <= self._newest:  # on days to come nothing was opened
+                    self._lost = max(self._lost, each.day)
         self.lines[line] = found if before is None else before.plus(found)
 
     def see(self, case: str, day: date, by: str) -> None:
@@ -118,7 +120,10 @@ class AccessSums:
 
     def complete_from(self) -> date:
         """The first day of which all that was read is counted."""
-        return self._newest - timedelta(KEPT_DAYS) if self._newest > date.min else date.min
+        if self._newest == date.min:
+            return date.min
+        kept = self._newest - timedelta(KEPT_DAYS)
+        return kept if self._lost < kept else self._lost + timedelta(1)
 
     def _past(self, day: date) -> bool:
         return (self._newest - day).days > KEPT_DAYS

@@ -18,6 +18,7 @@ from calllog_guard.console.pages import MadePage, Office, Visit
 from calllog_guard.core.answers.parts import ExportedLeg
 from calllog_guard.core.cases.case import Case
 from calllog_guard.core.codec import from_ms, to_ms
+from calllog_guard.core.policy.actors import ANSWER_VIEW
 from calllog_guard.core.requests.types import EXPORTS
 from calllog_guard.ports.log import Log, Portion, Positions, Record, TopicPartition
 
@@ -69,7 +70,7 @@ async def answer_page(office: Office, visit: Visit, name: str) -> MadePage:
     row = office.followed.cases.rows.get(name)
     if row is None or not has_answer(row.whole()):
         return MadePage("missing.html.j2", {}, HTTPStatus.NOT_FOUND)
-    await office.recorder.viewed(row.case, visit.officer, row.offset)
+    await office.recorder.viewed(row.case, visit.officer, row.offset, ANSWER_VIEW)
     receipts = await office.followed.receipts_of(name)
     chosen = chosen_parts(
         f"{name}.".encode(), [each.value or b"" for each in receipts], await office.parts(row.whole())

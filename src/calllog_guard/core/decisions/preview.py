@@ -5,6 +5,7 @@ In: the facts of a person's legs, answers of keepers.  Out: counts, as an outcom
 Rules: 1. It counts what the carrying out counts: an erasure every leg, of some days theirs; an objection those that it
           removes; a disclosure those that it gives.  2. A hold that is secret moves no number, and is named nowhere.
        3. Which months had calls is forgotten once they are counted: a case says how many, and no more.
+       4. Once an officer has decided a case keeps what its receipt compares: nothing joins it to the person's others.
 Source: docs/explanation/cases.md.
 """
 
@@ -22,6 +23,8 @@ from calllog_guard.core.requests.types import PreviewKind
 
 FORMS: Final = 2
 """The level of forms from which on keepers know previews."""
+DECIDED: Final = -1
+"""The number of a preview whose case an officer has decided: whoever has to decide it again is told anew."""
 _CASES_MOST: Final = 20
 """Of one person's restrictions that are named."""
 
@@ -62,7 +65,7 @@ class Preview(Rewritten, frozen=True, kw_only=True):
     What a case keeps of its preview.
 
     Args:
-        number: Of the acts on the case when it was asked for: with another number it is another question.
+        number: Of the acts on the case when it was asked for: with another number it is another question; or `DECIDED`.
         asked_at: When keepers were asked; `at` when the last of them had answered.
         open: The decisions that keepers are still to answer; `seen` their months until then.
         holds: The names of holds over the people named that are no secret.
@@ -106,6 +109,12 @@ class Preview(Rewritten, frozen=True, kw_only=True):
         if self.open or self.at is not None:
             return self
         return msgspec.structs.replace(self, at=at, months=len(self.seen), seen=())
+
+    def decided(self) -> "Preview | msgspec.UnsetType":
+        """What stays once an officer has decided; of part of an answer nothing."""
+        if self.at is None:
+            return msgspec.UNSET
+        return msgspec.structs.replace(self, number=DECIDED, holds=(), restrictions=())
 
 
 class LegSeen(Protocol):

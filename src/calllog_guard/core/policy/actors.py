@@ -38,6 +38,8 @@ DEAD_LETTERS: Final = "dead_letters"
 """The purpose of whoever opens dead letters, which is none of the policy's: any registered actor may have it."""
 CASE_VIEW: Final = "case_view"
 """The purpose of a console that shows an officer a case, likewise; no leg is opened for it."""
+ANSWER_VIEW: Final = "answer_view"
+"""That of one that hands an officer the sealed answer of a case."""
 _AHEAD: Final = timedelta(minutes=5)
 """So far a reader's clock may be ahead of the broker's."""
 _LATE: Final = timedelta(minutes=1)
@@ -190,7 +192,7 @@ class Judge:
     def __init__(self, actors: Actors, guard: bytes, topic: str, *, dead: str, cases: str) -> None:
         self.actors = actors
         self._guard, self._topic = guard, topic
-        self._own = {(dead, DEAD_LETTERS), (cases, CASE_VIEW)}
+        self._own = {(dead, DEAD_LETTERS), (cases, CASE_VIEW), (cases, ANSWER_VIEW)}
 
     def account(self, raw: bytes, partition: int, appended_ms: int) -> Account:
         """

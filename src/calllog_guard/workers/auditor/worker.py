@@ -8,7 +8,7 @@ Source: docs/explanation/design.md, docs/adr/0007-absence-is-observed.md.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -37,8 +37,20 @@ from calllog_guard.workers.runtime.delivery import Unit
 from calllog_guard.workers.runtime.parallel import unhurried
 
 log: Final = structlog.get_logger()
+_ALONE: Final = timedelta(days=1)
+"""For so long, and up to twice, a result waits for its decision."""
 _STATED_FROM: Final = 2
 """From this level of forms on months are stated."""
+
+
+def _alone(watched: dict[bytes, Watched]) -> set[bytes]:
+    """Where results are known and no decision."""
+    return {key for key, each in watched.items() if each.decision is None}
+
+
+def _forget_alone(watched: dict[bytes, Watched], keys: Collection[bytes]) -> None:
+    for key in _alone(watched).intersection(keys):
+        del watched[key]
 
 
 class Auditor:
@@ -67,6 +79,8 @@ class Auditor:
         self._turned_to = -1
         self._missed: set[tuple[str, bool]] = set()
         self._drifts, self._states = set[str](), set[str]()
+        self._alone: dict[int, set[bytes]] = {}
+        self._settled_at = context.clock.now()
         self.duties = (
             Duty("heartbeat", settings.heartbeat_s, self._upkeep.beat),
             Duty("trim", settings.trim_s, self._upkeep.trim),
@@ -87,6 +101,8 @@ class Auditor:
             self._note(record, found)
             starts[record.partition] = record.offset + 1
         self._watched.update(found)
+        for watched in self._watched.values():  # all there is was read: a decision that is to be observed is among it
+            _forget_alone(watched, watched.keys())
         return {TopicPartition(self._decisions, partition): offset for partition, offset in starts.items()}
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -238,6 +254,7 @@ class Auditor:
         """One pass over each partition in which an erasure may have come to be seen gone; whether it could be done."""
         await self._after_replay()
         now = self._clock.now()
+        self._settle(now)
         waiting = {
             partition: {key: each for key, each in watched.items() if each.done is not None and each.stages}
             for partition, watched in self._watched.items()
@@ -257,6 +274,18 @@ class Auditor:
             places = [replicas[each] for each in (partition, *self._observation.beyond)]
             await self._look(partition, ripe, replicas[partition][0], min(in_sync for _, in_sync in places))
         return True
+
+    def _settle(self, now: datetime) -> None:
+        """
+        Forget results of which no decision came within a day: theirs is settled, or nothing is to be observed of it.
+
+        Not at once: of a decision that was written anew the log may keep the second alone, behind its result.
+        """
+        if now - self._settled_at >= _ALONE:
+            for partition, watched in self._watched.items():
+                _forget_alone(watched, self._alone.get(partition, set()))
+            self._alone = {partition: _alone(watched) for partition, watched in self._watched.items()}
+            self._settled_at = now
 
     def _may_be_gone(self, each: Watched, now: datetime) -> bool:
         """Whether a look may tell something new: a tombstone's key stays for as long as the topic keeps tombstones."""

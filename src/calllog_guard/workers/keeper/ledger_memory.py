@@ -3,7 +3,7 @@ What a keeper remembers of the ledger for ever: which decisions are done, and wh
 
 Rules: 1. An erasure that is done takes 54 bytes and the slack of their tables, no object of its own.  2. Nothing is
           ever taken out: whoever was erased is tombstoned on sight as long as the ledger says so.
-Why nothing goes: `docs/explanation/performance.md`.
+Why nothing goes: `docs/explanation/growth.md`.
 """
 
 from typing import Final

@@ -60,6 +60,25 @@ def test_a_flood_of_names_and_of_days_to_come_pushes_out_itself() -> None:
     assert found.of_case("case-1") == [((TODAY, "officer-1"), 1)]
 
 
+def test_days_that_made_room_for_a_flood_are_not_said_to_be_whole() -> None:
+    """A month's page says that its accesses are not all counted, as it does of days that are past."""
+    found = AccessSums(most=100)
+    found.begin(TODAY)
+    for number in range(100):
+        found.add(line(TODAY - number * DAY), Sum(1, 1))
+    assert found.complete_from() == TODAY - KEPT_DAYS * DAY
+    for number in range(11):
+        found.add(line(TODAY, f"x{number}"), Sum(1, 1))
+    left = min(each.day for each in found.lines)
+    assert left == TODAY - 79 * DAY
+    assert found.complete_from() == left
+    for number in range(1000):
+        found.add(line(TODAY + 365 * DAY, f"y{number}"), Sum(1, 1))
+    assert found.complete_from() == min(each.day for each in found.lines) <= TODAY - 70 * DAY, (
+        "they push out themselves"
+    )
+
+
 def test_views_of_a_case_that_is_kept_no_more_are_forgotten() -> None:
     found = AccessSums()
     found.begin(TODAY)

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from calllog_guard.core.cases.receipt import STATEMENT, Receipt
+from calllog_guard.core.cases.receipt import STATEMENT, PreviewTotal, Receipt
 from calllog_guard.core.codec import encode
 from calllog_guard.core.crypto.jose import sign
 from calllog_guard.core.decisions.outcome import Observed
@@ -128,3 +128,12 @@ def test_a_receipt_is_verified_with_the_public_key_alone(tmp_path: Path) -> None
     assert (code, told["verdict"]) == (0, "good")
     code, told = verified(forged, key)
     assert (code, told["verdict"]) == (1, "bad")
+
+
+def test_the_page_says_what_was_counted_before_an_approval_and_what_it_was() -> None:
+    """Where an officer decided on a number, the page has both; nowhere else does it name an officer's count."""
+    found = msgspec.structs.replace(RECEIPT, previewed=PreviewTotal(legs=1200, months=1, at=AT - timedelta(hours=2)))
+    said = "1,200 records of calls in 1 month, on 24 November 2026, 07:00:00 UTC; "
+    assert said + "removed: 1,204" in page(found)
+    assert said + "given: 1,204" in page(msgspec.structs.replace(found, stage="exported", shredded=False))
+    assert "Counted before approval" not in page(RECEIPT)

@@ -28,6 +28,7 @@ from calllog_guard.core.stream.proofs import DESK
 from calllog_guard.core.topics import TABLE
 from calllog_guard.metrics import GaugeMetric, Gauges
 from calllog_guard.ports.administration import Cleaner, Trim
+from calllog_guard.ports.log import TopicPartition
 from calllog_guard.settings import Settings
 from calllog_guard.workers.auditor.context import AuditorContext
 from calllog_guard.workers.auditor.lags import Lags
@@ -411,6 +412,34 @@ async def test_an_erasure_that_no_keeper_has_done_is_overdue_as_well(tmp_path: P
     stages, levels = await audited(log, tmp_path)
     assert stages == []
     assert (levels[Gauges.erasures_overdue], levels[Gauges.erase_unobserved_oldest_s]) == (1, 91 * 60)
+
+
+RESTRICTED = [
+    Record(LEDGER, encode(msgspec.structs.replace(DECISION, type="restrict"))),
+    result(b".done", msgspec.structs.replace(DONE, stage="traced", legs=0)),
+]
+
+
+async def test_nothing_is_remembered_of_decisions_of_which_nothing_is_observed(tmp_path: Path) -> None:
+    """The ledger only grows: their results were kept for ever, as if a decision were still to come."""
+    auditor, _, _ = await made(Log(ledger=RESTRICTED), tmp_path)
+    assert auditor._watched == {0: {}}
+
+
+async def test_a_result_whose_decision_does_not_come_is_forgotten_after_a_day(tmp_path: Path) -> None:
+    log = Log(ledger=[*RESTRICTED])
+    auditor, _, _ = await made(log, tmp_path)
+    await auditor.unit({TopicPartition("privacy.decisions", 0): RESTRICTED})
+    for days, left in ((0, 1), (1, 1), (2, 0)):
+        log.minutes = 10 + days * 24 * 60
+        await auditor._observe()
+        assert (days, len(auditor._watched[0])) == (days, left)
+
+
+async def test_of_a_decision_written_anew_the_result_may_stand_before_it(tmp_path: Path) -> None:
+    """A desk that went on after a crash wrote it once more, and the log keeps the later record alone."""
+    ledger = [result(b".done", DONE), Record(LEDGER, encode(DECISION), offset=2)]
+    assert (await audited(Log(ledger=ledger), tmp_path))[0] == ["rewritten", "absent", "gone"]
 
 
 async def test_bytes_that_could_not_be_read_are_no_certificate(tmp_path: Path) -> None:

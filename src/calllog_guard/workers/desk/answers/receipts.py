@@ -110,9 +110,9 @@ class ReceiptSigner:
 
 
 def _previewed(case: Case, stage: str) -> PreviewTotal | msgspec.UnsetType:
-    """What an officer had been told that it would be; nothing where nobody decided, or before anything was counted."""
+    """What an officer had been told that it would be; nothing where nobody decided, or not everybody was counted."""
     found = case.measured
-    if stage not in COMPARED or found is None or found.at is None:
+    if stage not in COMPARED or found is None or found.at is None or found.unsure:
         return msgspec.UNSET
     return PreviewTotal(legs=found.legs, months=found.months, at=found.at)
 

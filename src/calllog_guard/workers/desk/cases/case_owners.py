@@ -87,11 +87,14 @@ class Owners:
     ) -> Mapping[str, tuple[Reason, ...]]:
         """By case, those of some people, with what was said in it."""
         found: dict[str, tuple[Reason, ...]] = {}
+        tagged = [(identity, whose.tags_of(identity)) for identity in identities]
         async for case in unhurried(cases, _AT_ONCE):
             if case.whose is msgspec.UNSET:
                 continue
-            parts = _parts(case)
-            for identity in identities:
+            for identity, tag in tagged:
+                if tag(case.case) not in case.whose:
+                    continue
+                parts = _parts(case)
                 key = _key(parts, case.case, identity)
                 if key is not None:
                     found[case.case] = _said(parts, case.case, key)

@@ -55,6 +55,13 @@ def name_in(record: Any) -> str:
     return str((record.key or b"").removeprefix(PREFIX).decode("ascii", "replace"))
 
 
+def _compared(case: Case) -> Case:
+    """A case that is before no officer keeps of its preview what is compared."""
+    if case.weighed or not case.preview:
+        return case
+    return msgspec.structs.replace(case, preview=case.preview.decided())
+
+
 class Casebook:
     """One tenant's cases."""
 
@@ -289,7 +296,7 @@ class Casebook:
                 kept.append(case)
         await self._writer.write(rest)
         self._steps.reached("case.told")
-        kept = list(map(self._counted, kept))
+        kept = [self._counted(_compared(case)) for case in kept]
         await self._writer.write(list(map(self._record, kept)))
         for case in kept:
             self._keep(case)

@@ -3,8 +3,8 @@ Asks keepers what a case that is before an officer would touch: the briefing tha
 
 Steps (for the crash tests): 1 case says whom it asks, 2 previews written.
 Rules: 1. Nobody is minted and no entry changes: who is not known has no records.  2. No case waits for it: an approval
-          that comes first is carried out as ever.  3. It is asked between units; ids derive from the case and the acts
-          on it, so that a repeat after a crash is the same question, and another act brings a new one.
+          that comes first is carried out as ever.  3. It is asked between units; ids derive from the case, the acts
+          on it and when it said so: a repeat after a crash is the same question, and another act brings a new one.
        4. Of holds only those are named that are no secret.
 From level 2 of forms on. Source: `core/decisions/preview.py`, docs/explanation/cases.md.
 """
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from calllog_guard.core.cases.case import Case
-from calllog_guard.core.codec import encode
+from calllog_guard.core.codec import encode, to_ms
 from calllog_guard.core.decisions.decision import Decision, Entry, decision_id, seal_entry
 from calllog_guard.core.decisions.hold import Terms
 from calllog_guard.core.decisions.preview import FORMS, Preview, PreviewTask
@@ -59,7 +59,7 @@ class Previews:
         self._a, self._book, self._ring = context, context.book, context.ring
         self._holds, self._disclosures = holds, disclosures
         self._subjects, self._steps = Subjects(context.ring, writes=False), CrashPoints(context.settings.off)
-        self._asked: set[tuple[str, int]] = set()
+        self._asked: set[tuple[str, datetime]] = set()
         self._later: dict[str, datetime] = {}
 
     def begin(self) -> None:
@@ -78,17 +78,17 @@ class Previews:
         for name in again:
             del self._later[name]
         due = [case for case in cases.values() if self._due(case)]
-        self._later |= {case.case: now for case in due[_AT_ONCE:]}
+        self._later |= {case.case: now for case in due}  # until they are asked about: keystore or log may be silent
         if due:
             await self._ask(due[:_AT_ONCE], version, table)
 
     def _due(self, case: Case) -> bool:
         if case.type not in PREVIEWED or case.sealed is None:
             return False
-        before, number = case.preview, len(case.acts)
-        if not before or before.number != number:
+        before = case.preview
+        if not before or before.number != len(case.acts):
             return True
-        return bool(before.open) and (case.case, number) not in self._asked
+        return bool(before.open) and (case.case, before.asked_at) not in self._asked
 
     async def _ask(self, cases: Sequence[Case], version: str, table: TenantPolicy) -> None:
         """Write the previews of some cases; these say first which, so that the answers are taken for theirs."""
@@ -96,31 +96,25 @@ class Previews:
         saved: list[Case] = []
         outputs: list[Output] = []
         for case in cases:
+            begun = _begun(case, self._a.clock.now())
+            asking = msgspec.structs.replace(case, preview=begun)
             try:
-                asked = await self._planned(Granted(case, self._book.request_of(case), table, version), standing)
+                asked = await self._planned(Granted(asking, self._book.request_of(case), table, version), standing)
             except (ParkedError, IdentityMovedError):  # nobody can tell yet whom it names
                 self._later[case.case] = self._a.clock.now() + _LATER
                 continue
             except MessageError:  # its request does not open: whoever decides it is told so
+                self._later.pop(case.case, None)
                 continue
-            preview = self._preview(case, asked)
+            preview = _preview(begun, asked, anew=begun is not case.preview)
             saved.append(msgspec.structs.replace(case, preview=preview.closed(self._a.clock.now())))
             outputs += [self._a.decider.ledger(each) for each in asked.decisions if each.decision in preview.open]
-        self._asked |= {(case.case, len(case.acts)) for case in saved}
         await self._book.save_all(saved, [])
         self._steps.reached("preview.case")
         await self._a.writer.write(outputs)
-
-    def _preview(self, case: Case, asked: _Asked) -> Preview:
-        """What the case says of it from now on."""
-        number, names = len(case.acts), tuple(each.decision for each in asked.decisions)
-        before = case.preview
-        if not before or before.number != number:
-            now = self._a.clock.now()
-            return Preview(number=number, asked_at=now, open=names, holds=asked.holds, unsure=asked.unsure)
-        # what was asked of somebody who is gone meanwhile is answered by nobody
-        left = tuple(each for each in before.open if each in names)
-        return msgspec.structs.replace(before, open=left, unsure=before.unsure or left != before.open)
+        for case in saved:
+            self._later.pop(case.case, None)
+        self._asked |= {(case.case, case.preview.asked_at) for case in saved if case.preview}
 
     async def _planned(self, granted: Granted, standing: Sequence[Terms]) -> _Asked:
         request = granted.request
@@ -156,11 +150,28 @@ class Previews:
 
     def _decision(self, granted: Granted, one: tuple[int, Lookup, int, Pseudonym], task: bytes, view: View) -> Decision:
         index, lookup, generation, pseudonym = one
-        case = granted.case
-        name = decision_id(self._a.tenant, f"{case.case} preview {len(case.acts)}", index, generation)
+        case, number = granted.case, len(granted.case.acts)
+        asked_at = to_ms(case.preview.asked_at) if case.preview else 0  # a case may come before an officer again
+        name = decision_id(self._a.tenant, f"{case.case} preview {number} {asked_at}", index, generation)
         bare = self._a.decider.decision(granted, "preview", name, pseudonym, view)
         ledger = self._a.vault.epoch_key(pointer(view), self._a.tenant, "ledger")
         return seal_entry(bare, Entry(lookup, generation, task), ledger, fresh_nonce())
+
+
+def _begun(case: Case, now: datetime) -> Preview:
+    """What is asked about a case now; or what a desk has asked whose answers are still to come."""
+    before, number = case.preview, len(case.acts)
+    return before if before and before.number == number else Preview(number=number, asked_at=now)
+
+
+def _preview(begun: Preview, asked: _Asked, *, anew: bool) -> Preview:
+    """What the case says of it from now on."""
+    names = tuple(each.decision for each in asked.decisions)
+    if anew:
+        return msgspec.structs.replace(begun, open=names, holds=asked.holds, unsure=asked.unsure)
+    # what was asked of somebody who is gone meanwhile is answered by nobody
+    left = tuple(each for each in begun.open if each in names)
+    return msgspec.structs.replace(begun, open=left, unsure=begun.unsure or left != begun.open)
 
 
 def _conflicts(lookups: Collection[Lookup], standing: Sequence[Terms]) -> tuple[str, ...]:
