@@ -7309,6 +7309,13 @@ MUTANTS += [
         _PREVIEWS + "what_counts_for_long_holds_up_nothing_that_was_decided",
     ),
     (
+        "preview: how long it takes tells of a secret hold",
+        "workers/keeper/backlog.py",
+        '    by_hold = work.decision.type != "preview"',
+        "    by_hold = True",
+        _PREVIEWS + "how_long_it_is_counted_tells_of_no_hold",
+    ),
+    (
         "preview: the ledger keeps for ever how much there was",
         "workers/keeper/enforcement/results.py",
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
@@ -8037,6 +8044,13 @@ MUTANTS += [
         "while self._order and appended - self._order[0][0] > KEPT + _AHEAD:",
         "while False:",
         "tests/unit/console/accesses/test_repeats.py::test_a_year_of_accesses_takes_the_room_of_days",
+    ),
+    (
+        "console: that it handed an answer out is believed by nobody",
+        "core/policy/actors.py",
+        ", (cases, ANSWER_VIEW)}",
+        "}",
+        "tests/scenarios/test_console_answers.py::test_an_answer_is_handed_out_sealed_once_that_is_on_record_and_opens_with_its_addressees_key",
     ),
     (
         "console: a hold that was released is to be reviewed",

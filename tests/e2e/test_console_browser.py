@@ -229,6 +229,8 @@ async def test_two_officers_disclose_in_two_browsers_and_neither_alone(office: O
         await shows(first, "Open the answer")
         assert "3; it was as many." in await first.text()
         await answer_opened(first, office)
+        await first.page.goto(f"{office.url}/access")
+        await shows(first, "answer view")
 
 
 async def disclosure_asked(seen: Watched, office: Office) -> str:

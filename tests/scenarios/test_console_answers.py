@@ -89,6 +89,9 @@ async def test_an_answer_is_handed_out_sealed_once_that_is_on_record_and_opens_w
     found = await browser.open(f"/cases/{case}/answer")
     [seen] = world.views()[before:]
     assert (seen["purpose"], seen["case"], seen["by"]) == (ANSWER_VIEW, case, "officer-2")
+    await world.see()
+    assert {line.by for line in world.followed.accesses.lines if line.purpose == ANSWER_VIEW} == {"officer-2"}
+    assert world.followed.accesses.doubted == {}
     body = found.body.decode()
     page = Page(body)
     assert [each.get("src") for each in page.all("script")] == ["/static/open.js"]

@@ -421,6 +421,27 @@ async def test_what_counts_for_long_holds_up_nothing_that_was_decided(
     assert preview(world.case("asked-0001")).legs == 1
 
 
+async def test_how_long_it_is_counted_tells_of_no_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copies of a hold take as long as there are records: what only counts does not wait for them."""
+    monkeypatch.setattr("calllog_guard.workers.keeper.enforcement.enforcer.PORTION", 1)
+    monkeypatch.setattr("calllog_guard.workers.keeper.decision_work._TURN_S", -1.0)
+    turns = []
+    for secret in (None, True):
+        world = await world_of(tmp_path / str(secret))
+        if secret:
+            await world.hold("hold-0001", "claim-1", "alice", "bob", secret=True)
+        await world.ask("asked-0001", "erase", "bob")
+        await world.step("desk")
+        await world.step("desk")
+        case, many = world.case("asked-0001"), 0
+        while case.measured is None:
+            await world.step("keeper")
+            await world.step("desk")
+            case, many = world.case("asked-0001"), many + 1
+        turns.append(many)
+    assert turns[0] == turns[1] > 2
+
+
 async def test_the_ledger_says_that_it_was_counted_and_not_what(world: GuardWorld) -> None:
     """The ledger is kept for ever, under the person's pseudonym."""
     await asked(world, "erase", who="alice")

@@ -8,7 +8,7 @@ Source: docs/explanation/design.md, docs/adr/0011-one-persons-matter.md.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -16,7 +16,7 @@ import structlog
 
 from calllog_guard.core.codec import decode
 from calllog_guard.core.decisions.decision import DECISIONS
-from calllog_guard.core.requests.types import EXPORTS
+from calllog_guard.core.requests.types import EXPORTS, HOLDS
 from calllog_guard.errors import EpochUnknownError, LegMovedError, MessageError, ParkedError
 from calllog_guard.metrics import Counters
 from calllog_guard.ports.state import Pending
@@ -29,6 +29,14 @@ from calllog_guard.workers.runtime.parallel import abreast, portions
 log: Final = structlog.get_logger()
 _TRIED_S: Final = 3600.0
 """For so long a decision is tried by one process before it has failed, however old it is."""
+
+
+def _is_free(work: Work, busy: Collection[tuple[str, bool]]) -> bool:
+    """Whether a decision is not behind one about the same person that has more to do; `busy` says if it is a hold's."""
+    if work.decision.type == "hold":  # an erasure may wait for it
+        return True
+    by_hold = work.decision.type != "preview"  # how long it takes to count would tell of a hold that is secret
+    return (work.pseudonym, False) not in busy and not (by_hold and (work.pseudonym, True) in busy)
 
 
 class Backlog:
@@ -54,13 +62,12 @@ class Backlog:
         reached = await self._t.reached(self._t.legs, shard.partition) if shard.pending else 0
         ripe = [item for item in shard.pending.items() if item[1].barrier <= reached and shard.pauses.due(item[0])]
         works = [work for key, pending in ripe if (work := self._work(shard, key, pending)) is not None]
-        finished, busy = False, set[str]()
+        finished, busy = False, set[tuple[str, bool]]()
         for together in portions(works, lambda work: work.decision.pseudonym):
-            # behind what has more to do only a hold is not held back: an erasure may wait for it
-            free = [work for work in together if work.pseudonym not in busy or work.decision.type == "hold"]
+            free = [work for work in together if _is_free(work, busy)]
             for work, ended in zip(free, await abreast(self._carried_out, free), strict=True):
                 if ended is Ended.MORE and work.decision.type != "preview":  # what only counts holds up nobody
-                    busy.add(work.pseudonym)
+                    busy.add((work.pseudonym, work.decision.type in HOLDS))
                 elif ended is Ended.DONE:
                     self._finished(work)
                     finished = True
