@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = importlib.import_module("yaml").safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+PAGE = (ROOT / "docs/how-to/docker.md").read_text("utf-8")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ALWAYS = ("protector", "desk", "keeper", "auditor")
 SOURCES = ("ingest", "sessions")
@@ -73,3 +74,28 @@ def test_data_is_in_volumes_and_nothing_of_ours_runs_as_root() -> None:
     for name in (*WORKERS, "setup", "cli"):
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert "user" not in SERVICES[name]
+
+
+def test_one_service_builds_the_image_that_all_others_run() -> None:
+    """Built by each, the copies differed, and the next `up` replaced the workers; a name of its own would be pulled."""
+    builders = [name for name, service in SERVICES.items() if "build" in service]
+    assert builders == ["setup"]
+    assert "image" not in SERVICES["setup"]
+    for name in (*WORKERS, "cli"):
+        assert SERVICES[name]["image"] == "${COMPOSE_PROJECT_NAME}-setup"
+        assert SERVICES[name]["pull_policy"] == "never"
+
+
+def test_every_volume_has_a_name_and_goes_when_all_is_to_be_forgotten() -> None:
+    """A volume without a name outlives `down`; one that only a profile uses outlives `down --volumes` without it."""
+    mounts = [each for service in SERVICES.values() for each in service.get("volumes", ())]
+    assert mounts
+    assert [each for each in mounts if each.split(":")[0] not in COMPOSE["volumes"]] == []
+    forgotten = [name for name, service in SERVICES.items() if "cli" not in service.get("profiles", ())]
+    assert {each for name in forgotten for each in volumes(name)} == set(COMPOSE["volumes"])
+
+
+def test_the_page_stops_also_what_the_profile_started() -> None:
+    stops = re.findall(r"^docker compose (.*)\bdown\b(.*)$", PAGE, re.MULTILINE)
+    assert len(stops) > 1
+    assert {before for before, _ in stops} == {"--profile sources "}
