@@ -5216,6 +5216,23 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "tests/scenarios/test_objections.py::test_the_end_of_one_objection_leaves_the_restriction_of_another",
     ),
     (
+        "a case that was begun anew is left behind with its first beginning",
+        "workers/desk/cases/case_index.py",
+        " and self._counted[name].begun_at == at:",
+        ":",
+        "tests/unit/workers/desk/test_case_index.py::test_a_brake_counts_as_a_pass_over_the_last_hour_would",
+    ),
+    (
+        "a case that is sealed anew keeps its old epoch alive",
+        "workers/desk/cases/case_index.py",
+        "            self._unseal(before.epoch, name)\n",
+        "            pass\n",
+        (
+            "tests/unit/workers/desk/test_case_index.py"
+            "::test_whatever_a_case_becomes_the_indexes_say_what_a_pass_would_say"
+        ),
+    ),
+    (
         "what was begun an hour ago counts for ever",
         "workers/desk/cases/case_index.py",
         "while self._ends and self._ends[0][0] <= now - _HOUR:",
