@@ -7316,6 +7316,13 @@ MUTANTS += [
         _PREVIEWS + "how_long_it_is_counted_tells_of_no_hold",
     ),
     (
+        "preview: one that was counted at no time ends a page",
+        "core/cases/case.py",
+        "    moments += [case.preview.asked_at, case.preview.at] if case.preview else []\n",
+        "",
+        "tests/unit/core/decisions/test_preview.py::test_a_preview_of_no_time_is_no_case_of_ours[9999]",
+    ),
+    (
         "preview: the ledger keeps for ever how much there was",
         "workers/keeper/enforcement/results.py",
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
