@@ -4100,11 +4100,11 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/desk/cases/case_store.py",
         (
             '        await self._writer.write(rest)\n        self._steps.reached("case.told")\n'
-            "        kept = list(map(self._counted, kept))\n"
+            "        kept = [self._counted(_compared(case)) for case in kept]\n"
             "        await self._writer.write(list(map(self._record, kept)))\n"
         ),
         (
-            "        kept = list(map(self._counted, kept))\n"
+            "        kept = [self._counted(_compared(case)) for case in kept]\n"
             "        await self._writer.write(list(map(self._record, kept)))\n"
             '        self._steps.reached("case.told")\n        await self._writer.write(rest)\n'
         ),
@@ -7484,7 +7484,7 @@ MUTANTS += [
     (
         "console: an answer is handed out without a record",
         "console/tasks/answer_page.py",
-        "    await office.recorder.viewed(row.case, visit.officer, row.offset)\n",
+        "    await office.recorder.viewed(row.case, visit.officer, row.offset, ANSWER_VIEW)\n",
         "",
         _ANSWERS + "::test_an_answer_is_not_handed_out_without_a_record_nor_before_it_is_made",
     ),
