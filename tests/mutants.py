@@ -7340,6 +7340,13 @@ MUTANTS += [
         "tests/unit/core/decisions/test_preview.py::test_a_preview_of_no_time_is_no_case_of_ours[9999]",
     ),
     (
+        "console: nobody restricts whom nobody could count",
+        "console/templates/case.html.j2",
+        " and not found.restrictions and not found.unsure %}",
+        " and not found.restrictions %}",
+        _SHOWN_BEFORE + "who_could_not_be_counted_is_said",
+    ),
+    (
         "preview: the ledger keeps for ever how much there was",
         "workers/keeper/enforcement/results.py",
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
