@@ -7347,6 +7347,13 @@ MUTANTS += [
         _SHOWN_BEFORE + "who_could_not_be_counted_is_said",
     ),
     (
+        "preview: what cannot be counted holds up those under a hold",
+        "workers/desk/worker.py",
+        "        if now >= self._next_holds:\n",
+        "        await self._previews.look(*self._table())\n        if now >= self._next_holds:\n",
+        _PREVIEWS + "a_count_that_cannot_be_asked_for_holds_up_no_protection",
+    ),
+    (
         "preview: the ledger keeps for ever how much there was",
         "workers/keeper/enforcement/results.py",
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
