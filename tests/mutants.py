@@ -4100,11 +4100,11 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "workers/desk/cases/case_store.py",
         (
             '        await self._writer.write(rest)\n        self._steps.reached("case.told")\n'
-            "        kept = list(map(self._counted, kept))\n"
+            "        kept = [self._counted(_compared(case)) for case in kept]\n"
             "        await self._writer.write(list(map(self._record, kept)))\n"
         ),
         (
-            "        kept = list(map(self._counted, kept))\n"
+            "        kept = [self._counted(_compared(case)) for case in kept]\n"
             "        await self._writer.write(list(map(self._record, kept)))\n"
             '        self._steps.reached("case.told")\n        await self._writer.write(rest)\n'
         ),
@@ -5214,6 +5214,23 @@ MUTANTS: list[tuple[str, str, str, str, str]] = [
         "        if _considered(case):\n",
         "        if before is None and _considered(case):\n",
         "tests/scenarios/test_objections.py::test_the_end_of_one_objection_leaves_the_restriction_of_another",
+    ),
+    (
+        "a case that was begun anew is left behind with its first beginning",
+        "workers/desk/cases/case_index.py",
+        " and self._counted[name].begun_at == at:",
+        ":",
+        "tests/unit/workers/desk/test_case_index.py::test_a_brake_counts_as_a_pass_over_the_last_hour_would",
+    ),
+    (
+        "a case that is sealed anew keeps its old epoch alive",
+        "workers/desk/cases/case_index.py",
+        "            self._unseal(before.epoch, name)\n",
+        "            pass\n",
+        (
+            "tests/unit/workers/desk/test_case_index.py"
+            "::test_whatever_a_case_becomes_the_indexes_say_what_a_pass_would_say"
+        ),
     ),
     (
         "what was begun an hour ago counts for ever",
@@ -7316,6 +7333,27 @@ MUTANTS += [
         _PREVIEWS + "how_long_it_is_counted_tells_of_no_hold",
     ),
     (
+        "preview: one that was counted at no time ends a page",
+        "core/cases/case.py",
+        "    moments += [case.preview.asked_at, case.preview.at] if case.preview else []\n",
+        "",
+        "tests/unit/core/decisions/test_preview.py::test_a_preview_of_no_time_is_no_case_of_ours[9999]",
+    ),
+    (
+        "console: nobody restricts whom nobody could count",
+        "console/templates/case.html.j2",
+        " and not found.restrictions and not found.unsure %}",
+        " and not found.restrictions %}",
+        _SHOWN_BEFORE + "who_could_not_be_counted_is_said",
+    ),
+    (
+        "preview: what cannot be counted holds up those under a hold",
+        "workers/desk/worker.py",
+        "        if now >= self._next_holds:\n",
+        "        await self._previews.look(*self._table())\n        if now >= self._next_holds:\n",
+        _PREVIEWS + "a_count_that_cannot_be_asked_for_holds_up_no_protection",
+    ),
+    (
         "preview: the ledger keeps for ever how much there was",
         "workers/keeper/enforcement/results.py",
         'self._kept(work, DONE, self.outcome(work, "previewed", 0))',
@@ -7460,7 +7498,7 @@ MUTANTS += [
     (
         "console: an answer is handed out without a record",
         "console/tasks/answer_page.py",
-        "    await office.recorder.viewed(row.case, visit.officer, row.offset)\n",
+        "    await office.recorder.viewed(row.case, visit.officer, row.offset, ANSWER_VIEW)\n",
         "",
         _ANSWERS + "::test_an_answer_is_not_handed_out_without_a_record_nor_before_it_is_made",
     ),

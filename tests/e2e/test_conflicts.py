@@ -1,7 +1,7 @@
 """
 Rights that meet: each row of `conflicts.csv` is one person's story with its lawful outcome and its article.
 
-All rows run side by side on one installation, in steps. `stored` counts live legs, `service`, `billing` what readers
+Rows run side by side on one installation, in steps. `stored` counts live legs, `service`, `billing` what readers
 get, `held` the copies, `exported` the legs given; `done` means observing or closed. `nobody` begins a story of
 whom nobody knows; `told` are the told recipients (Art. 19; `-`: none), where a row has it: readers of all records are
 `helpdesk` (all) and `invoicing` (what is for billing); `post.` before a request is a letter days in the post; the step
@@ -10,6 +10,7 @@ whom nobody knows; `told` are the told recipients (Art. 19; `-`: none), where a 
 
 import csv
 import json
+import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +21,7 @@ import pytest
 from installation import Installation, Make, by_law, event, raw
 from kafka_tools import ends, handled
 from signing import claims, signed
+from sizes import size
 from test_choices import with_purposes
 from test_erase import cases
 from test_exports import asker
@@ -28,6 +30,8 @@ from calllog_guard.core.crypto.jose import open_sealed
 
 pytestmark = pytest.mark.real
 ROWS = list(csv.DictReader(Path(__file__).with_name("conflicts.csv").read_text().splitlines(), delimiter="|"))
+EACH = size("EACH_CONFLICT", 4, 1)
+"""Every how many rows are told at once: whoever runs the test often tells them all."""
 _DAY = 24 * 60
 _CALLS = frozenset({"call", "missed", "late", "new"})
 _POST = "post."
@@ -230,7 +234,8 @@ def test_each_conflict_has_its_lawful_outcome(make: Make) -> None:
     )
     path.write_text(path.read_text() + RECIPIENTS)
     guard.start("all")
-    stories = [Story(guard, number, row) for number, row in enumerate(ROWS)]
+    first = random.randrange(EACH)  # noqa: S311 - of the seed of the run
+    stories = [Story(guard, number, row) for number, row in list(enumerate(ROWS))[first::EACH]]
     whole = Whole(guard)
     for at in range(max(len(story.steps) for story in stories)):
         calls = [each for story in stories for each in story.events(at)]

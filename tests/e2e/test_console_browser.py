@@ -198,6 +198,7 @@ async def signed_out(seen: Watched, url: str, case: str) -> None:
     assert await seen.heading() == "Sign in"
 
 
+@pytest.mark.long
 async def test_two_officers_disclose_in_two_browsers_and_neither_alone(office: Office) -> None:
     """The first one tries to approve as well, and to lend the key to the other's browser: nothing is disclosed by it."""
     async with office.officer("ann") as first, office.officer("ben") as second:

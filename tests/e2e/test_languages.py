@@ -13,6 +13,8 @@ from calllog_guard.core.crypto.jose import new_pair
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""What an optimising compiler costs does not come back in a program of seconds."""
 
 
 def tool(name: str) -> str:
@@ -65,8 +67,11 @@ def started(line: list[str], guard: Installation, keys: Path, subject: str) -> s
 
 
 @pytest.mark.real
-def test_a_backend_in_node_and_one_in_java_publish_ask_and_verify_the_certificate(make: Make, tmp_path: Path) -> None:
+def test_a_backend_in_node_and_one_in_java_publish_ask_and_verify_the_certificate(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each erases one of two parties; with another receipt key than the tenant's each refuses what it reads."""
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", SHORT_LIVED)
     guard = make()
     guard.start("all")
     lines = {"node": in_node(tmp_path), "java": in_java(tmp_path)}

@@ -93,6 +93,7 @@ def test_fewer_partitions_than_at_creation_are_refused(make: Make, name: str) ->
     assert checked(guard, "partitions")[guard.topic(name)] == "bad"
 
 
+@pytest.mark.long
 def test_another_count_than_at_creation_is_refused_by_everything(make: Make) -> None:
     """A setting can be mistyped, and one process that writes by another modulo loses legs for ever."""
     guard = make()

@@ -118,7 +118,9 @@ async def test_conflicts_are_named_and_hostile_names_stay_text(tmp_path: Path) -
 async def test_who_could_not_be_counted_is_said(world: ConsoleWorld) -> None:
     await world.desk.later(seconds=1)
     await counted(world, None, 0)
-    assert "Not everybody named could be counted" in await text(world)
+    page = await text(world)
+    assert "Not everybody named could be counted" in page
+    assert "No hold that you may be told of" not in page, "whoever was not counted may be restricted"
     assert "not everybody named could be counted" in shown(world)
 
 

@@ -253,6 +253,26 @@ async def test_what_could_not_be_asked_for_a_silent_store_is_asked_once_it_is_th
     assert (preview(world.case("asked-0001")).legs, len(previews(world))) == (4, 1)
 
 
+async def test_a_count_that_cannot_be_asked_for_holds_up_no_protection(
+    world: GuardWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has returned after an erasure is put under the holds that name them, whatever a preview meets."""
+    renewed: list[str] = []
+
+    async def silent(*_: Any) -> None:
+        raise KeystoreSilentError("silent")
+
+    async def noted(version: str) -> None:
+        renewed.append(version)
+
+    monkeypatch.setattr(world.desk._previews, "look", silent)
+    monkeypatch.setattr(world.desk._holds, "renewed", noted)
+    world.clock.at += timedelta(hours=1)
+    with pytest.raises(KeystoreSilentError):
+        await world.desk.idle()
+    assert len(renewed) == 1
+
+
 async def test_once_an_officer_has_decided_the_case_keeps_what_is_compared(world: GuardWorld) -> None:
     """Else it would join, for years, the cases of somebody who is erased."""
     await world.ask("restrict-01", "restrict", "bob")

@@ -17,7 +17,7 @@ from calllog_guard.console.pages import LogState, Office
 from calllog_guard.console.recorded import ViewRecorder
 from calllog_guard.console.relay import DeskKey, Relay
 from calllog_guard.console.sign_in.door import Door
-from calllog_guard.console.sign_in.sessions import Brake, SignedIn, SignInLinks
+from calllog_guard.console.sign_in.sessions import SignedIn, SignInLinks, Throttle
 from calllog_guard.console.site import Site
 from calllog_guard.console.tasks.answer_page import SealedParts
 from calllog_guard.core.audit.accesses import actor_key
@@ -158,7 +158,7 @@ class ConsoleWorld:
             officers=("officer-1", "officer-2"),
             links=SignInLinks(desk.now),
             sessions=SignedIn(desk.now),
-            guesses=Brake(desk.now),
+            guesses=Throttle(desk.now),
             tell=self.told.append,
         )
         self.site = Site(self.office, self.door)

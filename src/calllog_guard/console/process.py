@@ -34,7 +34,7 @@ from calllog_guard.console.relay import Relay, desk_key_in
 from calllog_guard.console.sign_in.door import Door
 from calllog_guard.console.sign_in.openid import OpenId
 from calllog_guard.console.sign_in.provider_file import ProviderForm, is_loopback, provider_in
-from calllog_guard.console.sign_in.sessions import Brake, SignedIn, SignInLinks
+from calllog_guard.console.sign_in.sessions import SignedIn, SignInLinks, Throttle
 from calllog_guard.console.site import HEADERS, Site
 from calllog_guard.console.tasks.answer_page import SealedParts
 from calllog_guard.core.audit.accesses import ActorKey
@@ -270,7 +270,7 @@ class Console(HostedWork):
             officers=self._options.officers,
             links=SignInLinks(now),
             sessions=SignedIn(now),
-            guesses=Brake(now),
+            guesses=Throttle(now),
             tell=self._options.tell,
             openid=OpenId(*self._provider, HttpIdentityProvider(), url, now) if self._provider else None,
         )

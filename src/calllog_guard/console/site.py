@@ -21,7 +21,7 @@ from calllog_guard.adapters.http.web import WebRequest, WebResponse
 from calllog_guard.console.pages import PACKAGE, MadePage, Office, Visit, rendered
 from calllog_guard.console.sign_in.door import SESSION, Door
 from calllog_guard.console.sign_in.entrance import Entrance
-from calllog_guard.console.sign_in.sessions import Brake, Session
+from calllog_guard.console.sign_in.sessions import Session, Throttle
 from calllog_guard.console.tasks.addresses import NAMED_PAGES, PAGES
 from calllog_guard.console.tasks.request_pages import led_to
 from calllog_guard.errors import GuardError, StateRefusedError
@@ -79,7 +79,7 @@ class Site:
 
     def __init__(self, office: Office, door: Door) -> None:
         self._office, self._door, self._entrance = office, door, Entrance(office, door)
-        self._sent = Brake(office.clock.now, SENT, SENT_IN)
+        self._sent = Throttle(office.clock.now, SENT, SENT_IN)
         self.headers = {**HEADERS, **(_HSTS if door.secure else {})}
 
     async def answer(self, request: WebRequest) -> WebResponse:

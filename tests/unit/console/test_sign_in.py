@@ -11,9 +11,9 @@ from calllog_guard.console.sign_in.sessions import (
     IDLE,
     LINK_LIFE,
     LONGEST,
-    Brake,
     SignedIn,
     SignInLinks,
+    Throttle,
 )
 
 SECOND = timedelta(seconds=1)
@@ -117,7 +117,7 @@ def test_sessions_do_not_grow_without_end(clock: Hand) -> None:
 
 
 def test_nobody_is_heard_after_too_many_guesses_for_some_minutes(clock: Hand) -> None:
-    guesses = Brake(clock.now)
+    guesses = Throttle(clock.now)
     for _ in range(GUESSES):
         assert not guesses.too_many("127.0.0.1")
         guesses.note("127.0.0.1")
@@ -128,7 +128,7 @@ def test_nobody_is_heard_after_too_many_guesses_for_some_minutes(clock: Hand) ->
 
 
 def test_guesses_from_everywhere_do_not_fill_the_memory(clock: Hand) -> None:
-    guesses = Brake(clock.now)
+    guesses = Throttle(clock.now)
     for number in range(3000):
         guesses.note(str(number))
     assert len(guesses._done) <= 1000

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from calllog_guard.console.sign_in.openid import OpenId
-from calllog_guard.console.sign_in.sessions import Brake, SignedIn, SignInLinks
+from calllog_guard.console.sign_in.sessions import SignedIn, SignInLinks, Throttle
 
 MARK: Final = "mark"
 SESSION: Final = "session"
@@ -34,7 +34,7 @@ class Door:
     officers: Sequence[str]
     links: SignInLinks
     sessions: SignedIn
-    guesses: Brake
+    guesses: Throttle
     tell: Callable[[str], None]
     openid: OpenId | None = None
 

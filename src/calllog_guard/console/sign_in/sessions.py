@@ -119,7 +119,7 @@ class SignedIn:
         return b64(hmac.digest(self._key, f"{use}\n{text}".encode(), "sha256")).decode()
 
 
-class Brake:
+class Throttle:
     """
     How often somebody has done something, by who it is; too often: they are not heard for a while.
 

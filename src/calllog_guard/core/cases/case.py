@@ -316,6 +316,7 @@ def check_times(case: Case) -> None:
     moments = [case.received_at, case.appended_at, case.opened_at, case.cut_off, case.keep_until, case.review_at]
     moments += [*case.stages.values(), *case.times.values(), *(each for pause in case.pauses for each in pause)]
     moments += [each for sent in case.notices.values() for each in (sent.sent_at, sent.act_by, sent.acknowledged_at)]
+    moments += [case.preview.asked_at, case.preview.at] if case.preview else []
     try:
         days = [date.fromisoformat(day) for day in (case.due, case.law_due) if day is not None]
     except ValueError:

@@ -109,10 +109,11 @@ class Desk(CaseExecution):
         now = self._o.clock.now()
         if self._owned:
             await self._statements.look()
-            await self._previews.look(*self._table())
         if now >= self._next_holds:
             await self._holds.renewed(self._table()[0])
             self._next_holds = now + timedelta(seconds=self._o.settings.sweep_s)
+        if self._owned:  # last: nothing that protects anybody is behind a count
+            await self._previews.look(*self._table())
 
     async def _freed(self) -> None:
         """The copies that were kept ready for disclosures which have ended are let go."""

@@ -5,9 +5,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from calllog_guard.core.cases.case import Case, check_times
 from calllog_guard.core.decisions.preview import Measuring, Preview, PreviewCount, PreviewTask
 from calllog_guard.core.decisions.standing_rules import Span
 from calllog_guard.core.requests.types import PreviewKind
+from calllog_guard.errors import RecordError
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 ONE, TWO = "A" * 22, "B" * 22
@@ -78,3 +80,16 @@ def test_of_many_restrictions_some_are_named() -> None:
     assert len(Measuring(PreviewTask(of="removed"), lambda _: []).told(names).restrictions) == 20
     asked = Preview(number=0, asked_at=AT, open=(ONE,))
     assert len(asked.answered(ONE, 0, PreviewCount(restrictions=tuple(names)), AT).restrictions) == 20
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_preview_of_no_time_is_no_case_of_ours(year: int) -> None:
+    """A page that shows it would fail: before the second level of forms whoever may write there writes a case."""
+    case = Case(
+        case=ONE, tenant="iocom", type="erase", state="waiting", waits_for="officer", ticket=None, received_at=AT,
+        due="2026-12-24", law_due=None, jti="erase-0001", place=(0, 0), appended_at=AT, opened_at=AT,
+        asked_by="backend-1",
+        preview=Preview(number=0, asked_at=AT, at=datetime(year, 12, 31, tzinfo=UTC)),
+    )  # fmt: skip
+    with pytest.raises(RecordError, match="bad_case"):
+        check_times(case)
