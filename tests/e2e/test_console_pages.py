@@ -20,6 +20,7 @@ from console_world import ACTOR, ConsoleWorld
 from desk_world import CANARY, POLICY, TENANT
 from playwright.async_api import Browser
 from test_console import HOSTILE, REVIEWED
+from test_console_previews import counted
 
 from calllog_guard.adapters.http.web import WebRequest, WebResponse, WebServer
 from calllog_guard.console.sign_in.sessions import IDLE
@@ -79,8 +80,11 @@ async def officer(world: ConsoleWorld, browser: Browser, name: str = "officer-1"
 async def test_axe_finds_nothing_serious_on_any_page_in_light_or_dark(tmp_path: Path) -> None:
     shots = Path(os.environ["SHOTS"]) if "SHOTS" in os.environ else None
     async with served(tmp_path) as world, chromium() as browser:
+        await world.desk.meet(CANARY)
         for number, (kind, more) in enumerate(MORE):
             await world.desk.ask(f"more-request-{number}", CANARY, type=kind, ticket=f"T-{number + 2}", **more)
+        await world.desk.later(seconds=1)
+        await counted(world)
         await world.see()
         async with opened(browser, world.door.url) as stranger:
             assert await looked_through(stranger, {"sign-in": "/sign-in"}, shots) == []
