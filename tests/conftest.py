@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ def nothing_left() -> Iterator[None]:
     yield
     left = [each.name for each in set(threading.enumerate()) - before if each.name.startswith(_CLIENTS)]
     assert left == []
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A test may have the log go to a stderr that ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -124,6 +124,7 @@ sys.exit(subprocess.call([{real!r}, *sys.argv[1:]], preexec_fn=ends_with_us()))
 """
 
 
+@pytest.mark.long
 def test_a_server_that_does_not_heed_is_killed_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounded, and no secret: what was not ended in order may have to recover."""
     deaf = folder / "bin" / "redis-server"

@@ -19,7 +19,7 @@ def share() -> float:
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = PATIENCE_S) -> float:
-    """Wait for a state, so many seconds of an idle machine; how long it took. Looking takes at most a fifth."""
+    """Wait for a state, so many seconds of an idle machine; how long it took. Looking takes at most a third."""
     began = before = time.monotonic()
     left = seconds
     while True:
@@ -32,7 +32,7 @@ def until(condition: Callable[[], bool], what: str | Callable[[], str], seconds:
             told = what if isinstance(what, str) else what()
             raise AssertionError(f"not within {now - began:.0f} s: {told}")
         before = now
-        time.sleep(min(_LOOK_MOST_S, max(_LOOK_S, 4 * (now - look))))
+        time.sleep(min(_LOOK_MOST_S, max(_LOOK_S, 2 * (now - look))))
 
 
 def ended(process: "subprocess.Popen[Any]", seconds: float = PATIENCE_S) -> int:

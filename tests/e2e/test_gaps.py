@@ -250,6 +250,7 @@ def legs_dated(guard: Installation, days: int) -> int:
     return sum(parse_header(value).day == day for value in guard.live().values())
 
 
+@pytest.mark.long
 def test_topics_of_events_may_have_other_counts_and_grow_under_flow(make: Make) -> None:
     """Protectors share out whatever partitions there are, and read new ones from their first record."""
     guard = make()

@@ -34,6 +34,7 @@ def waits(guard: Installation) -> int:
     return guard.log.read_text().count('"unit waits"')
 
 
+@pytest.mark.long
 def test_what_was_sent_to_a_frozen_broker_is_withdrawn_and_the_worker_halts(struck: Stack, guard: Installation) -> None:
     """Seven thousand legs, of which the broker's machine takes one batch: the rest is never sent, nothing is lost."""
     redis, kafka = struck.children["redis"], struck.children["kafka"]

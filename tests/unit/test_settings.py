@@ -1,13 +1,11 @@
 """What a setting cannot be is refused at once, by the setting's name, and a password in it is never repeated."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from calllog_guard.adapters.kafka.security import security
 from calllog_guard.adapters.kms.schemes import kms_at
@@ -18,13 +16,6 @@ from calllog_guard.errors import ConfigurationError, KeystoreUnsafeError
 from calllog_guard.settings import PREFIX, SPECS, Settings, from_environment
 
 CANARY = "pass-canary"
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[None]:
-    """A worker that was refused has told the log to go to a stderr that ends with its test."""
-    yield
-    structlog.reset_defaults()
 
 
 WRONG = {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from calllog_guard.adapters.kms.local import FileRing, LocalKms
 from calllog_guard.cli import main
@@ -18,13 +17,6 @@ from calllog_guard.workers.keys.tenants.tenant_secrets import Vault
 
 CANARY = "alice-canary@example.org"
 Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[None]:
-    """A command may tell the log to go to a stderr that ends with its test."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
