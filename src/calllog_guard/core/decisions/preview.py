@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
 from calllog_guard.core.codec import Id, Internal, Rewritten, Utc
 from calllog_guard.core.decisions.standing_rules import Span
 from calllog_guard.core.requests.types import PreviewKind
+from calllog_guard.core.retention.expiry import DueFacts
 
 FORMS: Final = 2
 """The level of forms from which on keepers know previews."""
@@ -117,22 +118,6 @@ class Preview(Rewritten, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, number=DECIDED, holds=(), restrictions=())
 
 
-class LegSeen(Protocol):
-    """What decides whether a leg is touched."""
-
-    @property
-    def day(self) -> date:
-        """The day of the call's start, UTC."""
-
-    @property
-    def mask(self) -> int:
-        """Its purposes."""
-
-    @property
-    def policy(self) -> str:
-        """The policy version it was sealed under."""
-
-
 @dataclass(slots=True)
 class Measuring:
     """
@@ -144,13 +129,13 @@ class Measuring:
     """
 
     task: PreviewTask
-    kept_for: Callable[[LegSeen], Sequence[str]]
+    kept_for: Callable[[DueFacts], Sequence[str]]
     legs: int = 0
     narrowed: int = 0
     months: set[str] = field(default_factory=set)
     kept: Counter[str] = field(default_factory=Counter)
 
-    def see(self, leg: LegSeen) -> None:
+    def see(self, leg: DueFacts) -> None:
         """Count a leg, if it is touched."""
         task = self.task
         if task.of == "narrowed":
@@ -164,14 +149,14 @@ class Measuring:
         """Whether the request is about that day."""
         return self.task.range is None or self.task.range.covers(day)
 
-    def _taken(self, leg: LegSeen) -> None:
+    def _taken(self, leg: DueFacts) -> None:
         left = leg.mask & ~self.task.mask
         if leg.mask and not left:
             self._count(leg)
         elif left != leg.mask:
             self.narrowed += 1
 
-    def _count(self, leg: LegSeen) -> None:
+    def _count(self, leg: DueFacts) -> None:
         self.legs += 1
         self.months.add(leg.day.isoformat()[:7])
 

@@ -14,7 +14,7 @@ from calllog_guard.core.retention.purposes import Purpose, due_day
 
 
 class DueFacts(Protocol):
-    """What decides when a leg falls due."""
+    """What decides when a leg falls due, and whether a request touches it."""
 
     @property
     def day(self) -> date:

@@ -13,8 +13,9 @@ from datetime import date
 from typing import Final
 
 from calllog_guard.core.codec import decode
-from calllog_guard.core.decisions.preview import TASKS, LegSeen, Measuring
+from calllog_guard.core.decisions.preview import TASKS, Measuring
 from calllog_guard.core.identifiers import ID_LETTERS, HoldId, Token, record_key
+from calllog_guard.core.retention.expiry import DueFacts
 from calllog_guard.core.retention.purposes import due_day
 from calllog_guard.workers.keeper.context import KeeperContext
 from calllog_guard.workers.keeper.decision_work import Ended, Work
@@ -68,11 +69,11 @@ class Measurer:
         await self._enforcer.results.previewed(work, scope.counted.legs, told)
         return Ended.DONE
 
-    def _kept_for(self) -> Callable[[LegSeen], tuple[str, ...]]:
+    def _kept_for(self) -> Callable[[DueFacts], tuple[str, ...]]:
         """By which purposes an erasure would have copies made of a leg; equal facts are judged once."""
         today, known = self._t.clock.now().date(), dict[tuple[date, int, str], tuple[str, ...]]()
 
-        def kept_for(leg: LegSeen) -> tuple[str, ...]:
+        def kept_for(leg: DueFacts) -> tuple[str, ...]:
             facts = (leg.day, leg.mask, leg.policy)
             if facts not in known:
                 purposes = self._t.policy.purposes_since(self._t.tenant, leg.policy, today)
