@@ -19,8 +19,8 @@ class Briefing(NamedTuple):
     What an officer reads before approving.
 
     Args:
-        person: When the person is told: `before`, `after`, `asked` (the request says it), `never`, or `barred`: the desk
-            refuses an approval, because nobody would tell them before; empty where an answer goes to them in any case.
+        person: When the person is told: `before`, `after`, `asked` (the request says it), `never`, or `barred`: the
+            desk refuses an approval, as nobody would tell them before; empty where an answer goes to them in any case.
         recipients: Who else is told, as far as the person's records went to them.
         kept: The purposes for which a law keeps records beyond it.
         measuring: Whether keepers are still to answer; `measured` what they have counted.
