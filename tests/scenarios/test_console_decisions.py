@@ -159,6 +159,21 @@ def test_when_a_person_is_told_is_what_the_types_row_says(tmp_path: Path, kind: 
     assert briefing(case(1, kind, "waiting", world.desk.at), bare.office.table()).person == expected
 
 
+async def test_an_officer_reads_beforehand_that_the_desk_would_refuse_as_nobody_would_tell_the_person(
+    tmp_path: Path,
+) -> None:
+    """An objection has its restriction at once; whoever reads "nobody tells them" would sign in vain."""
+    bare = POLICY.partition("[version.tenant.iocom.person_notices]")[0] + ACTOR
+    world = await ConsoleWorld(tmp_path / "bare", policy=bare).start()
+    await world.desk.ask("objection-1", CANARY, type="object", purposes=["fraud"])
+    await world.see()
+    found = world.followed.cases.rows[world.desk.id_of("objection-1")].whole()
+    assert found.decisions, "restricted until it is decided"
+    assert briefing(found, world.office.table()).person == "barred"
+    unrestricted = msgspec.structs.replace(found, decisions=())
+    assert briefing(unrestricted, world.office.table()).person == "never"
+
+
 async def test_hostile_text_stays_text_where_officers_enter_requests_and_read_refusals(tmp_path: Path) -> None:
     """A purpose's words, a refusal's words and names, a notice's addressee, a month that is asked for."""
     policy = POLICY.replace('basis = "contract"', f'basis = "contract"\nwhy = {json.dumps(HOSTILE)}')

@@ -156,6 +156,7 @@ def demo(args: Args) -> int:
     for what, seen, kept in demo.seen:
         table.add_row(what, seen, "kept" if kept else "BROKEN")
     out.print(table)
+    out.print("next: do it yourself, step by step, with docs/tutorial/first-erasure.md", style="bold")
     if args.json:
         print(json.dumps([{"promised": what, "seen": seen, "kept": kept} for what, seen, kept in demo.seen]))  # noqa: T201
     return int(not all(kept for _, _, kept in demo.seen))
@@ -234,7 +235,7 @@ def _erase(demo: Demo, calls: Path) -> tuple[str, int]:
 
 
 def _look(demo: Demo, broker: Path, keystore: Path) -> None:
-    demo.out.rule("4  the person is looked for, in every form, in topics, broker files, keystore and index")
+    demo.out.rule("4  the person is looked for, in topics, files, keystore and index")
     words = [
         "scan",
         "--canary",

@@ -28,6 +28,14 @@ from calllog_guard.errors import ConfigurationError, MessageError
 _TOLD: Final = 10
 """Bad rows that are told one by one."""
 
+_CURES: Final = {
+    "not_json at /": "each line is one event in JSON: `jq -c . FILE` puts each event on one line",
+    "wrong_value at /": "a list is no event: `jq -c '.[]' FILE` makes a line of each of its events",
+    "unknown_field at /": "a platform's own messages need --mapping: `calllog-guard source list` names them",
+    "bad_row at /start": "a start is a time with its offset, as 2026-11-24T09:00:00+01:00, or seconds since --start",
+    "bad_row at /duration": "a duration is a whole number of seconds",
+}
+"""What to do about rows that newcomers often have."""
 
 Row = tuple[int, bytes, bytes | MessageError | Skipped]
 """The line it lies in (from 1), the call's id, and the event or why there is none, or that the mapping skips it."""
@@ -74,6 +82,7 @@ def _checked(shared: AppContext, args: Args) -> tuple[Counter[str], Counter[str]
     """
     rows = 0
     bad: Counter[str] = Counter()
+    cures: dict[str, None] = {}
     skipped: Counter[str] = Counter()
     for line, _, event in _rows(shared, args):
         if isinstance(event, Skipped):
@@ -82,9 +91,12 @@ def _checked(shared: AppContext, args: Args) -> tuple[Counter[str], Counter[str]
         rows += 1
         if isinstance(event, MessageError):
             bad[event.reason] += 1
+            cures |= {_CURES[str(event)]: None} if str(event) in _CURES else {}
             if bad.total() <= _TOLD:
                 say(f"line {line}: {event}")
     if bad and not args.skip_bad:
+        for cure in cures:
+            say(cure)
         raise ConfigurationError(
             f"{bad.total()} of {rows} rows are no events, so nothing was published: mend them, or leave them out with "
             "--skip-bad"

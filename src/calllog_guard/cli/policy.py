@@ -213,6 +213,12 @@ async def stored_legs(shared: AppContext) -> Mapping[Stored, int]:
 # --- publish --------------------------------------------------------------------------------------------------------
 
 
+_FIRST: Final = (
+    "there is no version before {}: the first one is the file's, and needs no publication. Workers read it as they "
+    "start: restart them"
+)
+
+
 @policy.command("publish", help="sign the newest version of the file; every worker follows it within seconds")
 @key("an officer's private key", required=True)
 @click.option("--effective", type=day_of, metavar="DAY", help="which version of the file")
@@ -227,15 +233,15 @@ async def publish(args: Args) -> int:
         raise ConfigurationError(
             f"the policy file has no version of {wanted}; it has {', '.join(str(each.effective) for each in file)}"
         )
+    if len(file) == 1:
+        raise StateRefusedError(_FIRST.format(wanted))
     # What is published stands on what was before: the file without this version, and what was published earlier.
     rest = Policy(tuple(each for each in file if each is not version), key_files(Path(shared.settings.policy).parent))
     rest.here, shared.policy = shared.policy.here, rest
     followed = await follow_published(shared, whole=False)
     before = in_force([each for each in rest.versions if each.effective < wanted], wanted)
     if before is None or tenant not in before.tenant:
-        raise StateRefusedError(
-            f"there is no version before {wanted}: the first one is the file's, and needs no publication"
-        )
+        raise StateRefusedError(_FIRST.format(wanted))
     for line in unlawful(version, rest.public_key):
         raise StateRefusedError(f"no worker would follow this version ({UNLAWFUL}): {line}")
     claims = Publication(

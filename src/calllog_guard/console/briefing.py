@@ -19,8 +19,8 @@ class Briefing(NamedTuple):
     What an officer reads before approving.
 
     Args:
-        person: When the person is told: `before`, `after`, `asked` (the request says it), or `never`; empty where an
-            answer goes to them in any case.
+        person: When the person is told: `before`, `after`, `asked` (the request says it), `never`, or `barred`: the
+            desk refuses an approval, as nobody would tell them before; empty where an answer goes to them in any case.
         recipients: Who else is told, as far as the person's records went to them.
         kept: The purposes for which a law keeps records beyond it.
         measuring: Whether keepers are still to answer; `measured` what they have counted.
@@ -44,7 +44,9 @@ def briefing(case: Case, table: TenantPolicy) -> Briefing:
     kept = [(name, each) for name, each in table.purposes.items() if each.survives_erasure]
     by_law = tuple(kept) if case.type == "erase" else ()
     open_ = bool(case.preview) and case.measured is None
-    return Briefing(_person(row, table), tuple(told), by_law, open_, case.measured)
+    barred = case.type == "object" and bool(case.decisions) and not table.tells("lifting")
+    person = "barred" if barred else _person(row, table)
+    return Briefing(person, tuple(told), by_law, open_, case.measured)
 
 
 class Compared(NamedTuple):

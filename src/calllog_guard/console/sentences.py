@@ -79,6 +79,8 @@ TOLD: Final = {
     "after": "The person is told once it is done.",
     "asked": "The person is told before it is made, or once the law no longer forbids it, as the request says.",
     "never": "The policy names no gateway that tells persons of this: nobody tells them.",
+    "barred": "The desk would refuse an approval, and a refusal too: either ends the restriction, the person must be "
+    "told before, and the policy names no gateway that would. Enter person_notices in the policy first.",
 }
 TOUCHED: Final = {
     "removed": "Records that would be removed:",

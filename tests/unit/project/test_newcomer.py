@@ -217,8 +217,46 @@ def test_bad_rows_are_told_by_line_and_reason_and_nothing_is_published(folder: P
         "line 5: wrong_count at /parties",
         "line 7: not_json at /",
         "line 8: duplicate_party at /parties/1/id",
+        "a platform's own messages need --mapping: `calllog-guard source list` names them",
+        "a list is no event: `jq -c '.[]' FILE` makes a line of each of its events",
+        "each line is one event in JSON: `jq -c . FILE` puts each event on one line",
         "calllog-guard: 6 of 7 rows are no events, so nothing was published: mend them, or leave them out with --skip-bad",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "told", "cure"),
+    [
+        ("2026-11-24T09:00:00Z,a,b,2:00", "line 2: bad_row at /duration", "a whole number of seconds"),
+        ("24/11/2026 09:00,a,b,20", "line 2: bad_row at /start", "a time with its offset"),
+    ],
+)
+def test_a_bad_cell_is_told_by_its_own_column_and_by_what_it_should_be(
+    row: str, told: str, cure: str, folder: Path, typed: Typed
+) -> None:
+    """Whoever is told of the start looks at the start, and finds nothing wrong with it."""
+    (folder / "cells.csv").write_text(f"timestamp,caller,callee,duration\n{row}\n")
+    code, out, err = typed("emit cells.csv")
+    assert (code, out) == (2, "")
+    first, second, last = err.splitlines()
+    assert first == told
+    assert cure in second
+    assert "nothing was published" in last
+
+
+def test_an_empty_table_is_called_empty(folder: Path, typed: Typed) -> None:
+    """Nobody looks for a column in a file without a line."""
+    (folder / "none.csv").write_bytes(b"")
+    code, _, err = typed("emit none.csv")
+    assert (code, err) == (2, "calllog-guard: the file has no line\n")
+
+
+def test_the_first_version_of_a_policy_needs_no_publication_and_says_what_to_do(typed: Typed) -> None:
+    """An actor's key is registered in a new installation: the guide's next command must not end in a fault of ours."""
+    code, out, err = typed("policy publish --key guard/keys/officer-1.pem")
+    assert (code, out) == (4, "")
+    assert "needs no publication" in err
+    assert "restart" in err
 
 
 @pytest.mark.slow

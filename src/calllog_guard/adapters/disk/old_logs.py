@@ -86,7 +86,7 @@ def csv_rows(of: LogFile) -> Iterator[Numbered]:
             after = rows.line_num if rows is not None else 0
             raise ConfigurationError(
                 f"after line {after}: no CSV in {of.dialect.encoding} ({type(error).__name__}): "
-                "give --dialect encoding=…"
+                "give --dialect encoding=NAME, as cp1252"
             ) from None
 
 

@@ -105,7 +105,7 @@ def _rows(path: Path, mapping: Mapping) -> Iterator[Counted]:
             after = reader.line_num if reader is not None else 0
             raise ConfigurationError(
                 f"after line {after}: no CSV in {dialect.encoding} ({type(error).__name__}): "
-                "set `encoding` in the mapping, or give --dialect encoding=…"
+                "set `encoding` in the mapping, or give --dialect encoding=NAME, as cp1252"
             ) from None
 
 

@@ -56,6 +56,9 @@ def event_of_row(
             raise MessageError("missing_field", "/" + word)
     try:
         seconds = int(cells["duration"])
+    except ValueError:
+        raise MessageError("bad_row", "/duration") from None
+    try:
         start = _start(cells["start"], first)
         end = start + timedelta(seconds=max(seconds, 0))
     except (ValueError, OverflowError):

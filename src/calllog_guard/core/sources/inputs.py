@@ -138,7 +138,8 @@ def rows_of(
             f"the file has several columns {', '.join(twice)}: name them by number, or anew by `columns`"
         )
     if lacking := [" or ".join(group) for group in needed if not set(group) & set(columns)]:
-        raise ConfigurationError(f"the file has no column {', '.join(lacking)}: {hint}")
+        found = f"the file has no column {', '.join(lacking)}" if first.strip() else "the file has no line"
+        raise ConfigurationError(f"{found}: {hint}" if first.strip() else found)
     return columns, reader
 
 
