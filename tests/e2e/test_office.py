@@ -197,7 +197,9 @@ def test_a_letter_is_due_from_its_own_day_and_a_proof_by_post_counts_from_its(ma
     days = calendar_of("uk")
     due = days.on_or_after(months_after(today - timedelta(5), 1)).isoformat()
     assert (found["due"], found["law_due"]) == (due, due), "the law's time runs: nobody was asked"
-    assert "nobody has asked: time runs" in guard.cli("case", "show", case)
+    shown = guard.cli("case", "show", case)
+    assert "nobody has asked: time runs" in shown
+    assert "awaited (request clock --event verify)" in shown
     clock = ["request", "clock", "--case", case, *key]
     guard.cli(*clock, "--event", "ask_identity", "--received-at", str(today - timedelta(4)))
     assert json.loads(guard.cli("case", "show", case, "--json"))["law_due"] is None

@@ -77,6 +77,7 @@ async def test_until_keepers_have_answered_no_number_is_shown_and_the_decision_i
     assert "Records that would" not in page
     assert "Approve" in page
     assert "keepers are still measuring, since" in shown(world)
+    assert "case approve, or case refuse" in shown(world)
 
 
 async def test_what_was_counted_is_shown_with_its_moment(world: ConsoleWorld) -> None:

@@ -105,6 +105,8 @@ def _times(case: Case) -> Iterator[tuple[str, str]]:
     yield from ((name, time_text(at)) for name, at in sorted(case.moments.items(), key=lambda item: item[1]))
     if case.waits_for == "identity" and "identity_asked_at" not in case.moments:
         yield "identity_asked_at", "nobody has asked: time runs (request clock --event ask_identity)"
+    if case.waits_for == "identity":
+        yield "identity_shown_at", "awaited (request clock --event verify)"
     for asked, came in case.pauses:
         yield "clarification_asked_at", time_text(asked)
         yield "clarification_came_at", time_text(came) if came else "awaited"
@@ -116,6 +118,8 @@ def _asked_of_officers(case: Case) -> Iterator[str]:
         yield _NOTHING.format(so="the answer says so" if case.type == "disclose" else "it stands for what may come")
     if case.announcing:
         yield _announcing(case)
+    elif case.weighed:
+        yield "decide     case approve, or case refuse with your reasons for the person"
 
 
 def _counted(case: Case) -> Iterator[str]:

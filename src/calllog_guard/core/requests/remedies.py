@@ -46,7 +46,7 @@ REMEDIES: Final = {
     "unknown_case": "name a case of yours that is open",
     "nobody_to_tell": "the person must be told before, and the policy names no gateway that would: enter "
     "person_notices with told = "
-    '["lifting", "disclosed"], publish it, and send the request again',
+    '["lifting", "disclosed"], publish it (while there is one version: restart the workers), and send it again',
     **REFUSED,
     **dict.fromkeys(
         ("entry_corrupt", "entry_unknown_epoch", "key_missing", "key_foreign"),
