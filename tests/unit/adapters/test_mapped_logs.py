@@ -99,7 +99,7 @@ def test_what_is_no_row_is_refused_by_its_line_and_the_others_are_taken(tmp_path
     ("raw", "says"),
     [
         (b"start,caller,callee,duration\n", "no column timestamp"),
-        (b"", "no column timestamp"),
+        (b"", "the file has no line"),
         (b"timestamp,caller,callee,duration,caller\n", "several columns caller"),
         ("timestamp,caller,callee,duration\n\u00e9".encode("latin-1"), "set `encoding`"),
     ],
