@@ -47,7 +47,7 @@ PYTEST := $(PY) -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-lo
 test: .venv/stamp tools ## what must hold before a merge, on a real Kafka and a real Redis (under 10 minutes on two cores)
 	$(PYTEST) -m "not long"
 
-test-fast: .venv/stamp ## what needs no server (under a minute)
+test-fast: .venv/stamp ## what needs no server (about a minute)
 	$(PYTEST) -m "not long and not slow and not real" tests/unit tests/scenarios
 
 test-all: .venv/stamp tools ## every test, the long ones too, at larger sizes (an hour); the largest: chaos, drills, outages, fuzz, properties
