@@ -18,9 +18,9 @@ class TogetherAssignor(RangePartitionAssignor):  # type: ignore[misc]
     Partitions of one number go to one member, however many each topic has.
 
     The library's own goes topic by topic: where one topic has more partitions than another, equal numbers part company.
+    It keeps the name of the library's: members of earlier releases know no other, and a member that offers two joins
+    twice, each time a new generation; two such members may keep a group from its work without end (aiokafka, #1168).
     """
-
-    name = "calllog-guard-together"
 
     @classmethod
     def assign(

@@ -193,7 +193,7 @@ class _Told(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class KafkaGroup:
-    """How a consumer takes part in a group; members of a release before know the range assignor alone."""
+    """How a consumer takes part in a group, by one assignor: with two the library joins twice."""
 
     name: str | None
     session_ms: int = 45_000
@@ -217,7 +217,7 @@ def consumer(
         group_id=group.name,
         enable_auto_commit=False,
         auto_offset_reset="none",
-        partition_assignment_strategy=tuple(dict.fromkeys((group.assignor, RangePartitionAssignor))),
+        partition_assignment_strategy=(group.assignor,),
         session_timeout_ms=group.session_ms,
         heartbeat_interval_ms=min(3_000, group.session_ms // 3),
         max_poll_interval_ms=600_000,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from calllog_guard.adapters.kafka.assignor import TogetherAssignor
+from calllog_guard.adapters.kafka.assignor import RangePartitionAssignor, TogetherAssignor
 
 
 def assigned(counts: dict[str, int], members: int) -> dict[str, dict[str, list[int]]]:
@@ -35,3 +35,7 @@ def test_numbers_stay_together_and_each_partition_has_one_owner(counts: dict[str
 
 def test_a_topic_that_is_missing_leaves_everybody_without() -> None:
     assert assigned({"requests": 4, "outcomes": 0}, 2) == {"member-0": {}, "member-1": {}}
+
+
+def test_members_of_earlier_releases_can_be_in_the_group() -> None:
+    assert TogetherAssignor.name == RangePartitionAssignor.name
